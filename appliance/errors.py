@@ -1,0 +1,52 @@
+"""The errors a person may meet.
+
+    ApplianceError
+    ├── SettingsError   a variable is wrong; lists every problem at once
+    ├── ModelError      a card, its weights or its graph is wrong
+    ├── EngineError     an engine cannot be built, loaded or run
+    ├── SourceError     a camera cannot be opened or read
+    ├── StoreError      a folder or file cannot be read or written
+    └── PublishError    a reading cannot be handed on
+
+Each carries a hint: what a person who has no shell on the box can do about it.
+"""
+
+
+class ApplianceError(Exception):
+    """What went wrong, in one line, and what to do about it.
+
+    Attributes:
+        hint: the next step, for a person without a shell; may be empty.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def sentence(self) -> str:
+        """Message and hint as one readable line."""
+        return f"{self}. {self.hint}" if self.hint else str(self)
+
+
+class SettingsError(ApplianceError):
+    """One or more variables are wrong."""
+
+
+class ModelError(ApplianceError):
+    """A model's card, weights or graph is wrong."""
+
+
+class EngineError(ApplianceError):
+    """An engine cannot be built, loaded or run."""
+
+
+class SourceError(ApplianceError):
+    """A camera or file cannot be opened or read."""
+
+
+class StoreError(ApplianceError):
+    """A folder or file cannot be read or written."""
+
+
+class PublishError(ApplianceError):
+    """A reading cannot be handed on."""

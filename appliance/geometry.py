@@ -1,0 +1,89 @@
+"""How a frame is fitted into a model's input, and boxes are brought back.
+
+The integers used forward are kept and used backward: nothing is computed twice, so
+nothing drifts (a padding recomputed from unrounded sizes is off by pixels).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.errors import ModelError
+from appliance.values import type_f32
+
+
+class FitMode(StrEnum):
+    """How the whole frame meets the model's input size."""
+
+    LETTERBOX = "letterbox"
+    STRETCH = "stretch"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One frame size placed in one input size.
+
+    Attributes:
+        source_wh: frame size, pixels.
+        input_wh: model input size, pixels.
+        resized_wh: size of the resized picture inside the input, pixels.
+        offset_xy: its left top corner inside the input, pixels.
+    """
+
+    source_wh: tuple[int, int]
+    input_wh: tuple[int, int]
+    resized_wh: tuple[int, int]
+    offset_xy: tuple[int, int]
+
+    @classmethod
+    def of(cls, mode: FitMode, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> "Fit":
+        """Place a frame of `source_wh` in an input of `input_wh`.
+
+        Letterboxing keeps the ratio, rounds the resized size to whole pixels (never
+        below one) and centers it; the odd pixel of padding goes right and below.
+
+        Raises:
+            ModelError: a size is not positive.
+        """
+        if min(*source_wh, *input_wh) < 1:
+            raise ModelError(f"sizes: expected at least 1 x 1, got {source_wh} in {input_wh}")
+        if mode is FitMode.STRETCH:
+            return cls(source_wh, input_wh, input_wh, (0, 0))
+        (source_w, source_h), (input_w, input_h) = source_wh, input_wh
+        scale = min(input_w / source_w, input_h / source_h)
+        resized_w = min(input_w, max(1, round(source_w * scale)))
+        resized_h = min(input_h, max(1, round(source_h * scale)))
+        offset = ((input_w - resized_w) // 2, (input_h - resized_h) // 2)
+        return cls(source_wh, input_wh, (resized_w, resized_h), offset)
+
+    def _scale_and_offset(self) -> tuple[type_f32, type_f32]:
+        scale = np.array(self.resized_wh, np.float32) / np.array(self.source_wh, np.float32)
+        return np.tile(scale, 2), np.tile(np.array(self.offset_xy, np.float32), 2)
+
+    def to_input(self, boxes_xyxy_px: type_f32) -> type_f32:
+        """Boxes (N, 4) from source pixels to input pixels."""
+        scale, offset = self._scale_and_offset()
+        return boxes_xyxy_px * scale + offset
+
+    def to_source(self, boxes_xyxy_px: type_f32) -> type_f32:
+        """Boxes (N, 4) from input pixels to source pixels, not clipped."""
+        scale, offset = self._scale_and_offset()
+        return (boxes_xyxy_px - offset) / scale
+
+
+def clip(boxes_xyxy_px: type_f32, size_wh: tuple[int, int]) -> type_f32:
+    """Boxes (N, 4) cut to the frame 0..w, 0..h.
+
+    A box outside the frame, or with crossed corners, comes out with no area: see `has_area`.
+    """
+    limit = np.array([*size_wh, *size_wh], np.float32)
+    return np.clip(boxes_xyxy_px, np.float32(0), limit)
+
+
+def has_area(boxes_xyxy_px: type_f32) -> NDArray[np.bool_]:
+    """(N,) bool: finite boxes at least one hundredth of a pixel wide and high."""
+    with np.errstate(invalid="ignore"):
+        shortest = np.min(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], axis=1)
+        return np.asarray((shortest >= 0.01) & np.isfinite(boxes_xyxy_px).all(axis=1), np.bool_)

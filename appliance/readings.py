@@ -1,0 +1,129 @@
+"""What the station says of itself at one moment, for the page, the metrics and health checks.
+
+A reading is made from the running parts, never the other way round; whoever shows or publishes
+it needs to know nothing else.
+"""
+
+from dataclasses import dataclass
+
+from appliance.values import CameraState, EngineState, Health
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReading:
+    """One camera: its state in words, and its numbers; None is unknown.
+
+    Attributes:
+        key: as in APPLIANCE_CAMERAS__<KEY>__URL, lower case.
+        name: for people.
+        model: the model that looks at it.
+        state: what it is doing.
+        since_s: wall clock when this state began.
+        sentence: what happened.
+        next_step: what a person can do, or what comes next.
+        attempt: connection attempts since it was last live.
+        retry_in_s: until the next attempt.
+        fps: inferred pictures per second, last seconds.
+        source_fps: pictures per second that the camera sends.
+        inference_ms: median of the last seconds.
+        inference_p99_ms: 99th percentile of the last seconds.
+        age_ms: from grab to result, median of the last seconds.
+        age_p99_ms: 99th percentile of the last seconds.
+        grabbed: frames since the start.
+        inferred: frames since the start.
+        dropped: frames that were replaced by a newer one since the start.
+        dropped_per_minute: of the last minute.
+        size_wh: frame size, pixels.
+        fps_history: inferred pictures of each of the last seconds, oldest first.
+    """
+
+    key: str
+    name: str
+    model: str
+    state: CameraState
+    since_s: float
+    sentence: str = ""
+    next_step: str = ""
+    attempt: int = 0
+    retry_in_s: float | None = None
+    fps: float | None = None
+    source_fps: float | None = None
+    inference_ms: float | None = None
+    inference_p99_ms: float | None = None
+    age_ms: float | None = None
+    age_p99_ms: float | None = None
+    grabbed: int = 0
+    inferred: int = 0
+    dropped: int = 0
+    dropped_per_minute: int = 0
+    size_wh: tuple[int, int] | None = None
+    fps_history: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReading:
+    """One model's engine: what was asked, what runs, and whether that was proven.
+
+    Attributes:
+        model: the model's name.
+        state: what it is doing.
+        asked: the setting's word.
+        running: for a person, as "ONNX Runtime CPU"; empty while nothing runs.
+        backend: the backend's name; empty while nothing runs.
+        version: of the library that runs.
+        precision: as "fp32".
+        verdict: "proven", "unproven" or "" while unknown.
+        proof: the verdict in a sentence, with its figures.
+        sentence: what is under way or went wrong.
+        next_step: what a person can do.
+        progress: 0..1 while building.
+        labels: class names in the order of class ids.
+    """
+
+    model: str
+    state: EngineState
+    asked: str
+    running: str = ""
+    backend: str = ""
+    version: str = ""
+    precision: str = ""
+    verdict: str = ""
+    proof: str = ""
+    sentence: str = ""
+    next_step: str = ""
+    progress: float | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StationReading:
+    """The whole station.
+
+    Attributes:
+        now_s: wall clock of the reading.
+        health: in one word.
+        reasons: why it is not simply ready, each a sentence.
+        cameras: in the order of the settings.
+        engines: one for each model in use.
+        viewers: open live views.
+        disk_used: share of the state folder's disk in use, 0..1.
+        memory_bytes: resident memory of the process.
+        uptime_s: since the process started.
+        loop_age_s: since the inference loop last ticked.
+    """
+
+    now_s: float
+    health: Health
+    reasons: tuple[str, ...]
+    cameras: tuple[CameraReading, ...]
+    engines: tuple[EngineReading, ...]
+    viewers: int = 0
+    disk_used: float | None = None
+    memory_bytes: int = 0
+    uptime_s: float = 0.0
+    loop_age_s: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """The engine runs and the loop ticks; offline cameras do not change that."""
+        return self.health in {Health.READY, Health.DEGRADED}

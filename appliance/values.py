@@ -1,0 +1,153 @@
+"""Values that travel through the appliance: frozen, validated where they are made.
+
+Arrays inside a value belong to the value; nobody writes into them afterwards.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.errors import ApplianceError
+
+type_f32 = NDArray[np.float32]
+type_i32 = NDArray[np.int32]
+type_u8 = NDArray[np.uint8]
+
+
+class CameraState(StrEnum):
+    """What a camera is doing, as the page says it."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALLED = "stalled"
+    OFFLINE = "offline"
+    ENDED = "ended"
+
+
+class Health(StrEnum):
+    """The station as a whole. A degraded station is still ready."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+class EngineState(StrEnum):
+    """What a model's engine is doing."""
+
+    WAITING = "waiting"
+    BUILDING = "building"
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a canonical model.
+
+    Attributes:
+        name: as in the graph.
+        shape: fixed sizes, no free axes.
+        dtype: numpy's name, as "uint8".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContract:
+    """What a canonical model takes and gives.
+
+    Attributes:
+        task: as "detection".
+        input: `frames`, uint8 (N, H, W, 3) BGR, already fitted to the input size.
+        outputs: the task's outputs, each of fixed size.
+    """
+
+    task: str
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """The input's size in pixels."""
+        return self.input.shape[2], self.input.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameStamp:
+    """When a frame was taken.
+
+    Attributes:
+        sequence: counts frames of one camera since the process started, from 1.
+        captured_ns: monotonic clock right after the grab; the only base for intervals.
+        captured_at_s: wall clock, seconds since 1970; a label, never a base for intervals.
+    """
+
+    sequence: int
+    captured_ns: int
+    captured_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What a detector saw in one frame, best first.
+
+    Attributes:
+        boxes_xyxy_px: (N, 4) float32, source pixels, clipped to the frame.
+        scores: (N,) float32 in 0..1.
+        class_ids: (N,) int32.
+    """
+
+    boxes_xyxy_px: type_f32
+    scores: type_f32
+    class_ids: type_i32
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        for name, array, shape in (
+            ("boxes_xyxy_px", self.boxes_xyxy_px, (count, 4)),
+            ("scores", self.scores, (count,)),
+            ("class_ids", self.class_ids, (count,)),
+        ):
+            if array.shape != shape:
+                raise ApplianceError(f"{name}: expected {shape}, got {array.shape}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def empty(cls) -> "Detections":
+        """No detections."""
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One frame, inferred.
+
+    Attributes:
+        camera: the camera's key.
+        stamp: when the frame was taken.
+        size_wh: the frame's size in pixels.
+        detections: in source pixels.
+        inference_ms: from the engine's submit to its outputs being ready.
+        finished_ns: monotonic clock when the detections were ready.
+    """
+
+    camera: str
+    stamp: FrameStamp
+    size_wh: tuple[int, int]
+    detections: Detections
+    inference_ms: float
+    finished_ns: int
+
+    @property
+    def age_ms(self) -> float:
+        """From the grab to the finished detections."""
+        return (self.finished_ns - self.stamp.captured_ns) / 1e6
