@@ -1,0 +1,1 @@
+"""TF.js graph models, read and written as ONNX."""
