@@ -1,0 +1,66 @@
+"""Fits a frame into an engine slot, in place, without allocating.
+
+The padding is painted once per fit and slot; afterwards only the picture's rectangle is
+written, because nothing else ever writes into an engine slot.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.errors import EngineError
+from appliance.geometry import Fit, FitMode
+from appliance.values import type_u8
+
+
+class Letterbox:
+    """Resizes frames into slots of one model's input.
+
+    Args:
+        input_wh: the model's input size, pixels.
+        mode: keep the ratio and pad, or stretch.
+        pad_value: gray value of the padding, 0..255.
+        interpolation: "linear" or "area".
+    """
+
+    def __init__(
+        self, *, input_wh: tuple[int, int], mode: FitMode, pad_value: int, interpolation: str
+    ) -> None:
+        self._input_wh = input_wh
+        self._mode = mode
+        self._pad_value = pad_value
+        self._interpolation = cv2.INTER_AREA if interpolation == "area" else cv2.INTER_LINEAR
+        self._fits: dict[tuple[int, int], Fit] = {}
+        self._painted: dict[int, Fit] = {}
+
+    def place(self, frame: type_u8, into: type_u8) -> Fit:
+        """Write `frame` (H, W, 3) uint8 BGR into `into` (h, w, 3), the slot's own memory.
+
+        Returns:
+            The fit to bring boxes back with.
+
+        Raises:
+            EngineError: OpenCV did not write in place, so the slot would hold an old picture.
+        """
+        fit = self._fit((frame.shape[1], frame.shape[0]))
+        address = into.ctypes.data
+        if self._painted.get(address) is not fit:
+            into[:] = self._pad_value
+            self._painted[address] = fit
+        (left, top), (width, height) = fit.offset_xy, fit.resized_wh
+        target: NDArray[np.uint8] = into[top : top + height, left : left + width]
+        if fit.source_wh == fit.resized_wh:
+            np.copyto(target, frame)
+            return fit
+        written = cv2.resize(frame, fit.resized_wh, dst=target, interpolation=self._interpolation)
+        if written.ctypes.data != target.ctypes.data:
+            raise EngineError(
+                f"slot: expected a (h, w, 3) uint8 view, got {target.shape} {target.dtype}"
+            )
+        return fit
+
+    def _fit(self, source_wh: tuple[int, int]) -> Fit:
+        fit = self._fits.get(source_wh)
+        if fit is None:
+            fit = self._fits[source_wh] = Fit.of(self._mode, source_wh, self._input_wh)
+        return fit

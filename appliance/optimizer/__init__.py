@@ -1,0 +1,1 @@
+"""From a foreign ONNX model to a canonical, verified engine, at build time."""

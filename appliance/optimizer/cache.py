@@ -1,0 +1,194 @@
+"""Engines on disk: one folder for each complete key, written whole or not at all.
+
+    <cache>/engines/<model>/<key>/engine.onnx   what runs
+                                  engine.json   the sidecar: key, contract, proof
+
+The key is everything that could change the engine: weights, card, labels, this code, the
+backend's version, precision and the processor. Two builds of one thing may differ in bytes, so
+the inputs are hashed, never the result.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import EngineError, StoreError
+from appliance.optimizer.verification import Verification
+from appliance.values import ModelContract, TensorSpec
+
+SIDECAR = "engine.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Everything an engine depends on.
+
+    Attributes:
+        model: the model's name.
+        weights_sha256: of the foreign ONNX with its side files.
+        card_sha256: of the card as it was read, labels included.
+        code_sha256: of the optimizer itself.
+        backend: as "onnxruntime".
+        backend_version: of its library.
+        precision: as "fp32".
+        machine: the processor's architecture.
+    """
+
+    model: str
+    weights_sha256: str
+    card_sha256: str
+    code_sha256: str
+    backend: str
+    backend_version: str
+    precision: str
+    machine: str = platform.machine()
+
+    def digest(self) -> str:
+        """A short name for the folder."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """A built engine.
+
+    Attributes:
+        path: the file that the backend loads.
+        key: what it was made from.
+        contract: its inputs and outputs.
+        verification: how it compares with the original.
+    """
+
+    path: Path
+    key: EngineKey
+    contract: ModelContract
+    verification: Verification
+
+
+class EngineCache:
+    """The folder of engines."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, key: EngineKey) -> EngineFile | None:
+        """The engine for `key`, or None where none is complete and intact."""
+        folder = self._place(key)
+        try:
+            sidecar = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+            engine = folder / sidecar["engine"]
+            intact = (
+                sidecar["schema"] == SCHEMA
+                and sidecar["key"] == asdict(key)
+                and sidecar["engine_sha256"] == file_sha256(engine)
+            )
+            return _from_sidecar(engine, key, sidecar) if intact else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # half a folder is no engine: it is built again
+
+    @contextmanager
+    def writing(self, key: EngineKey) -> Iterator[Path]:
+        """A temporary folder that `commit` makes the engine's; gone if it does not.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        parent = self._place(key).parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=".building-", dir=parent))
+        except OSError as error:
+            raise StoreError(
+                f"engine cache: {error}", hint="Check APPLIANCE_PATHS__CACHE: room, and rights."
+            ) from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, folder: Path, engine: EngineFile) -> EngineFile:
+        """Make `folder`, from `writing`, the place of the engine in it. Atomic.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        place = self._place(engine.key)
+        try:
+            (folder / SIDECAR).write_text(_to_sidecar(engine), encoding="utf-8")
+            for path in (*folder.iterdir(), folder):
+                _sync(path)
+            shutil.rmtree(place, ignore_errors=True)
+            folder.rename(place)
+            _sync(place.parent)
+        except OSError as error:
+            raise StoreError(
+                f"engine cache: {error}", hint="Check APPLIANCE_PATHS__CACHE: room, and rights."
+            ) from error
+        found = self.find(engine.key)
+        if found is None:
+            raise EngineError(f"{engine.key.model}: the engine just written cannot be read back")
+        return found
+
+    def _place(self, key: EngineKey) -> Path:
+        return self._folder / key.model / key.digest()
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_sha256() -> str:
+    """Of the optimizer's own source: another rule is another engine."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _to_sidecar(engine: EngineFile) -> str:
+    document = {
+        "schema": SCHEMA,
+        "engine": engine.path.name,
+        "engine_sha256": file_sha256(engine.path),
+        "key": asdict(engine.key),
+        "contract": asdict(engine.contract),
+        "verification": engine.verification.as_dict(),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _from_sidecar(engine: Path, key: EngineKey, sidecar: Mapping[str, Any]) -> EngineFile:
+    contract = sidecar["contract"]
+    return EngineFile(
+        engine,
+        key,
+        ModelContract(
+            contract["task"],
+            _spec(contract["input"]),
+            tuple(_spec(output) for output in contract["outputs"]),
+        ),
+        Verification(**sidecar["verification"]),
+    )
+
+
+def _spec(document: Mapping[str, Any]) -> TensorSpec:
+    return TensorSpec(document["name"], tuple(document["shape"]), document["dtype"])

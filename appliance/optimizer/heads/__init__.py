@@ -1,0 +1,42 @@
+"""Heads turn a family's raw outputs into the canonical ones, inside the graph.
+
+A head is one module with a constant HEAD. Its graph and its numpy twin state the same rule
+twice; the twin is used by tests and verification only.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from appliance.catalog.card import Card
+
+Tensors = Mapping[str, NDArray[Any]]
+
+TOP_K_LIMIT = 3840  # TensorRT's largest TopK
+MASKED = -1.0e4  # a logit whose sigmoid is exactly 0 in fp32
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One family of exports.
+
+    Attributes:
+        name: as cards say it.
+        task: whose canonical outputs it makes.
+        build: appends the head to the foreign graph (shapes inferred) and returns the canonical
+            outputs by name; raises ModelError when the outputs are not this family's.
+        decode: the numpy twin: the foreign model's own outputs by name to the canonical ones.
+    """
+
+    name: str
+    task: str
+    build: Callable[[ir.Model, Card], Mapping[str, ir.Value]]
+    decode: Callable[[Tensors, Card], Tensors]
+
+
+def candidates(card: Card, available: int) -> int:
+    """K: how many rows leave the engine."""
+    return min(card.detection.candidates, available, TOP_K_LIMIT)

@@ -1,0 +1,110 @@
+"""The original model as its authors ran it: float pre-processing, ONNX Runtime, numpy decoding.
+
+This is what an engine must agree with. It shares no code with the product's letterbox, fit or
+head graph, so that a mistake there cannot hide by being made twice.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from appliance.catalog.card import Card
+from appliance.nms import suppress
+from appliance.optimizer.heads import Head, Tensors
+from appliance.values import Detections, type_f32, type_u8
+
+
+class Reference:
+    """The foreign model on ONNX Runtime, one frame at a time."""
+
+    def __init__(self, foreign: Path, card: Card, head: Head, *, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(foreign), options, providers=["CPUExecutionProvider"]
+        )
+        self._card = card
+        self._head = head
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [value.name for value in self._session.get_outputs()]
+
+    def run(self, image: type_f32) -> Tensors:
+        """Canonical rows of one prepared image (h, w, 3) float32 BGR 0..255, by the numpy twin."""
+        raw = self._session.run(self._outputs, {self._input: self._tensor(image)})
+        return self._head.decode(dict(zip(self._outputs, raw, strict=True)), self._card)
+
+    def detect(self, frame: type_u8, *, confidence: float) -> Detections:
+        """Predictions for one source frame (H, W, 3) uint8 BGR, in source pixels."""
+        image, placement = place(frame, self._card)
+        rows = self.run(image)
+        boxes, scores, class_ids = (rows[k][0] for k in ("boxes", "scores", "class_ids"))
+        sure = scores >= confidence
+        boxes, scores, class_ids = boxes[sure], scores[sure], class_ids[sure]
+        rules = self._card.detection
+        kept = suppress(
+            boxes, scores, class_ids, mode=rules.nms, iou=rules.iou, limit=rules.max_detections
+        )
+        height, width = frame.shape[:2]
+        low, scale = placement
+        corners = (boxes[kept].reshape(-1, 2, 2) - low) / scale
+        corners = np.clip(corners, 0, (width, height)).reshape(-1, 4).astype(np.float32)
+        return Detections(corners, scores[kept], class_ids[kept])
+
+    def _tensor(self, image: type_f32) -> NDArray[Any]:
+        card = self._card.input
+        ordered = image[..., ::-1] if card.channels == "rgb" else image
+        scaled = (ordered - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
+        tensor = scaled if card.layout == "nhwc" else scaled.transpose(2, 0, 1)
+        return np.ascontiguousarray(tensor[None], np.float32)
+
+
+def place(frame: type_u8, card: Card) -> tuple[type_f32, tuple[NDArray[Any], NDArray[Any]]]:
+    """The card's input picture in float, and (offset, scale) in x, y to bring points back.
+
+    Args:
+        frame: (H, W, 3) uint8 BGR.
+        card: says fit, size, interpolation and padding.
+
+    Returns:
+        (h, w, 3) float32 BGR 0..255, and offset (2,) and scale (2,) in pixels.
+    """
+    height, width = frame.shape[:2]
+    input_w, input_h = card.input.size_wh
+    if card.input.fit == "stretch":
+        inner_w, inner_h = input_w, input_h
+    else:
+        ratio = min(input_w / width, input_h / height)
+        inner_w, inner_h = max(1, round(width * ratio)), max(1, round(height * ratio))
+    weigh = _area_weights if card.input.interpolation == "area" else _linear_weights
+    rows, columns = weigh(height, inner_h), weigh(width, inner_w)
+    inner = np.einsum("yh,hwc,xw->yxc", rows, frame.astype(np.float32), columns, optimize=True)
+    left, top = (input_w - inner_w) // 2, (input_h - inner_h) // 2
+    image = np.full((input_h, input_w, 3), card.input.pad_value, np.float32)
+    image[top : top + inner_h, left : left + inner_w] = inner
+    return image, (np.array([left, top]), np.array([inner_w / width, inner_h / height]))
+
+
+def _linear_weights(source: int, target: int) -> type_f32:
+    """(target, source): bilinear interpolation with half-pixel centers, edges repeated."""
+    centers = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.floor(centers).astype(int)
+    high = np.minimum(low + 1, source - 1)
+    weights = np.zeros((target, source), np.float32)
+    each = np.arange(target)
+    np.add.at(weights, (each, low), 1 - (centers - low))
+    np.add.at(weights, (each, high), centers - low)
+    return weights
+
+
+def _area_weights(source: int, target: int) -> type_f32:
+    """(target, source): the share of each source pixel under a target pixel."""
+    edges = np.arange(target + 1) * source / target
+    pixels = np.arange(source)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    shares = np.clip(overlap, 0, None)
+    result: type_f32 = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result

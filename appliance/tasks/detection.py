@@ -1,0 +1,42 @@
+"""Detection: boxes, scores and classes of at most K candidates to predictions."""
+
+import numpy as np
+
+from appliance.geometry import Fit, clip, has_area
+from appliance.nms import suppress
+from appliance.tasks import Outputs, Rules, Task
+from appliance.values import Detections, type_f32, type_i32
+
+
+def finish(outputs: Outputs, fit: Fit, rules: Rules) -> Detections:
+    """Candidates to predictions in source pixels.
+
+    Order: threshold, suppression, back to source pixels, one clip at the frame, and boxes
+    without area go. A bad box never takes another one with it.
+
+    Args:
+        outputs: `boxes` f32 (1, K, 4) xyxy in input pixels, `scores` f32 (1, K), `class_ids`
+            i32 (1, K); unused rows have score 0 and class -1.
+        fit: how the frame lies in the input.
+        rules: thresholds and suppression.
+    """
+    boxes, scores, class_ids = outputs["boxes"][0], outputs["scores"][0], outputs["class_ids"][0]
+    wanted = (scores >= _thresholds(class_ids, rules)) & (class_ids >= 0) & has_area(boxes)
+    boxes, scores, class_ids = boxes[wanted], scores[wanted], class_ids[wanted]
+    kept = suppress(
+        boxes, scores, class_ids, mode=rules.nms, iou=rules.iou, limit=rules.max_detections
+    )
+    in_source = clip(fit.to_source(boxes[kept]), fit.source_wh)
+    visible = has_area(in_source)
+    kept = kept[visible]
+    return Detections(in_source[visible], scores[kept], class_ids[kept])
+
+
+def _thresholds(class_ids: type_i32, rules: Rules) -> type_f32:
+    table = np.append(rules.thresholds, np.float32(rules.default_threshold))
+    known = (class_ids >= 0) & (class_ids < len(rules.thresholds))
+    result: type_f32 = table[np.where(known, class_ids, len(rules.thresholds))]
+    return result
+
+
+TASK = Task("detection", ("boxes", "scores", "class_ids"), finish)
