@@ -1,0 +1,51 @@
+# Everything a person or a machine does with this checkout. `make demo` needs nothing before it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+EXTRA  ?= cpu
+STAMP  := $(VENV)/.installed-$(EXTRA)
+DEV    := $(VENV)/.installed-dev
+
+.PHONY: setup demo test check format lock docs clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements/$(EXTRA).txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/$(EXTRA).txt -r requirements/build.txt
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/npm.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(DEV): $(STAMP) requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/appliance demo
+
+test: $(DEV)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The table of settings in README.md and .env.example, from the fields themselves.
+docs: $(DEV)
+	$(BIN)/python -c "from pathlib import Path; from appliance.settings import document; document.write(Path())"
+
+# Hash-locked requirements, one file for each extra, without any registry's address.
+lock: $(DEV)
+	sh requirements/lock.sh
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,275 @@
+"""The log: one door for every line, one place where secrets are taken out of it.
+
+Lines of ours (loguru), of libraries (logging), warnings and uncaught exceptions all arrive at
+one sink. It makes a `LogLine` with everything redacted, and only that goes on: to the stream
+and into the ring that the page shows. Nothing prints the record itself, and tracebacks never
+show local variables.
+"""
+
+import json
+import logging
+import math
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from loguru import logger
+from typing_extensions import override
+
+from appliance.redaction import Redactor
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+Scalar = str | int | float | bool | None
+
+SEVERITIES: Mapping[str, int] = {
+    "trace": 5,
+    "debug": 10,
+    "info": 20,
+    "success": 25,
+    "warning": 30,
+    "error": 40,
+    "critical": 50,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One event, redacted.
+
+    Attributes:
+        time_s: wall clock, seconds since 1970.
+        level: in lower case, such as "warning".
+        message: what happened.
+        context: what it happened to, such as `camera`; nested values are texts.
+        exception: the traceback, with its causes; empty where there was none.
+    """
+
+    time_s: float
+    level: str
+    message: str
+    context: Mapping[str, Scalar] = field(default_factory=dict)
+    exception: str = ""
+
+    @property
+    def time_text(self) -> str:
+        """The time in UTC, as `2026-01-31T12:00:00.123Z`."""
+        at = datetime.fromtimestamp(self.time_s, UTC)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def as_text(self) -> str:
+        """For people: one line, and below it the traceback, indented.
+
+        Control characters are escaped: nobody can forge a line by what they type.
+        """
+        context = "".join(f" {key}={value}" for key, value in self.context.items())
+        line = f"{self.time_text} {self.level.upper():<8} {_one_line(self.message + context)}"
+        below = [f"    {_one_line(part)}" for part in self.exception.split("\n") if part]
+        return "\n".join((line, *below))
+
+    def as_json(self) -> str:
+        """For machines: one object; a context that is named like a part of it gets a `_`."""
+        line: dict[str, Scalar] = {
+            "time": self.time_text,
+            "level": self.level,
+            "message": self.message,
+        }
+        if self.exception:
+            line["exception"] = self.exception
+        for key, value in self.context.items():
+            line[f"{key}_" if key in line else key] = value
+        return json.dumps(line, ensure_ascii=False)
+
+
+class Ring:
+    """The last lines, for the page. Any thread may add and read.
+
+    Args:
+        capacity: how many are kept; the oldest goes first.
+    """
+
+    def __init__(self, capacity: int = 500) -> None:
+        self._lines: deque[LogLine] = deque(maxlen=capacity)
+        self._lock = threading.Lock()
+
+    def add(self, line: LogLine) -> None:
+        """Keep a line."""
+        with self._lock:
+            self._lines.append(line)
+
+    def lines(self, level: str = "", text: str = "") -> list[LogLine]:
+        """The kept lines, the oldest first.
+
+        Args:
+            level: the least severity, such as "warning"; an unknown one takes all.
+            text: what they must contain anywhere, in upper or lower case.
+        """
+        with self._lock:
+            kept = list(self._lines)
+        least, wanted = SEVERITIES.get(level, 0), text.casefold()
+        return [
+            line
+            for line in kept
+            if SEVERITIES.get(line.level, 0) >= least and wanted in line.as_json().casefold()
+        ]
+
+
+def setup(
+    level: Literal["debug", "info", "warning", "error"],
+    layout: Literal["text", "json"],
+    *,
+    ring: Ring,
+    redactor: Redactor,
+    stream: TextIO | None = None,
+) -> None:
+    """Make every line of this process go through one sink; a second call replaces the first.
+
+    Start uvicorn with `log_config=None`, or it puts its own handlers back.
+
+    Args:
+        level: the least severity that is kept.
+        layout: of the lines on the stream.
+        ring: gets the lines for the page.
+        redactor: takes out the secrets.
+        stream: standard error unless given.
+    """
+    sink = _Sink(ring, redactor, stream or sys.stderr, as_json=layout == "json")
+    logger.configure(
+        handlers=[
+            {
+                "sink": sink,
+                "level": level.upper(),
+                "format": "{message}",
+                "backtrace": False,
+                "diagnose": False,
+                # loguru reports the failure of a sink by printing the record, secrets and all.
+                "catch": False,
+            }
+        ]
+    )
+    _take_over_logging(level)
+    sys.excepthook = _on_uncaught
+    threading.excepthook = _on_uncaught_in_thread
+
+
+class _Sink:
+    """Where all lines arrive; loguru calls it under its lock, one at a time."""
+
+    def __init__(self, ring: Ring, redactor: Redactor, stream: TextIO, *, as_json: bool) -> None:
+        self._ring = ring
+        self._redactor = redactor
+        self._stream = stream
+        self._as_json = as_json
+        self._is_stream_lost = False
+
+    def __call__(self, message: "Message") -> None:
+        line = self._line_of(message.record)
+        self._ring.add(line)
+        try:
+            self._stream.write((line.as_json() if self._as_json else line.as_text()) + "\n")
+            self._stream.flush()
+            self._is_stream_lost = False
+        except (OSError, ValueError) as error:
+            # The stream is gone (a closed pipe) and cannot be told so; the ring can, once.
+            if not self._is_stream_lost:
+                reason = f"the log's stream takes no lines: {type(error).__name__}"
+                self._ring.add(LogLine(line.time_s, "error", reason))
+            self._is_stream_lost = True
+
+    def _line_of(self, record: "Record") -> LogLine:
+        redact = self._redactor.redact
+        context = {redact(key): self._scalar(value) for key, value in record["extra"].items()}
+        return LogLine(
+            time_s=record["time"].timestamp(),
+            level=record["level"].name.lower(),
+            message=redact(record["message"]),
+            context=context,
+            exception=redact(_traceback(record)),
+        )
+
+    def _scalar(self, value: object) -> Scalar:
+        """The value itself if JSON has its kind and there is nothing to hide; else its text."""
+        text = str(value)
+        redacted = self._redactor.redact(text)
+        if redacted == text and isinstance(value, int | float | None) and _is_json(value):
+            return value
+        return redacted
+
+
+class _Intercept(logging.Handler):
+    """Hands the lines of the standard library's logging on to loguru."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            # Not left to logging: it would print the arguments to standard error, unredacted.
+            message = f"{record.msg} (its arguments do not fit)"
+        level = logging.getLevelName(_standard_level(record.levelno))
+        logger.bind(logger=record.name).opt(exception=record.exc_info).log(level, message)
+
+
+def _take_over_logging(level: str) -> None:
+    """One handler at the root, none below it.
+
+    Libraries' debug lines are left out even at our level debug: they would fill the ring.
+    """
+    logging.captureWarnings(capture=True)
+    logging.basicConfig(
+        handlers=[_Intercept()], level=max(SEVERITIES[level], logging.INFO), force=True
+    )
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "py.warnings"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+    # A line for every request says little and drowns all else.
+    access = logging.INFO if level == "debug" else logging.WARNING
+    logging.getLogger("uvicorn.access").setLevel(access)
+
+
+def _standard_level(number: int) -> int:
+    """The nearest of the five standard levels that is not above; debug is the lowest."""
+    return min(max(number // 10 * 10, logging.DEBUG), logging.CRITICAL)
+
+
+def _on_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logger.opt(exception=(kind, error, trace)).critical("uncaught exception")
+
+
+def _on_uncaught_in_thread(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is None or isinstance(failure.exc_value, SystemExit):
+        return
+    name = failure.thread.name if failure.thread else "unknown"
+    trace = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+    logger.bind(thread=name).opt(exception=trace).critical("uncaught exception in a thread")
+
+
+def _is_json(number: float | None) -> bool:
+    return number is None or math.isfinite(number)
+
+
+def _traceback(record: "Record") -> str:
+    exception = record["exception"]
+    if exception is None or exception.value is None:
+        return ""
+    return "".join(
+        traceback.format_exception(exception.type, exception.value, exception.traceback)
+    ).rstrip()
+
+
+def _one_line(text: str) -> str:
+    """The text with everything that moves a cursor or ends a line escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

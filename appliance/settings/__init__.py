@@ -1,0 +1,44 @@
+"""Settings: read from the environment, checked all at once, frozen.
+
+`load(environment())` gives them, or raises `SettingsProblems` with every problem.
+"""
+
+from appliance.settings.camera import Camera
+from appliance.settings.loading import Loaded, Row, effective, load
+from appliance.settings.model import (
+    Auth,
+    Detection,
+    Engine,
+    Live,
+    Log,
+    Paths,
+    Settings,
+    Station,
+    Web,
+)
+from appliance.settings.problems import Problem, SettingsProblems
+from appliance.settings.process import environment, prepare_process
+from appliance.settings.users import Role, User
+
+__all__ = [
+    "Auth",
+    "Camera",
+    "Detection",
+    "Engine",
+    "Live",
+    "Loaded",
+    "Log",
+    "Paths",
+    "Problem",
+    "Role",
+    "Row",
+    "Settings",
+    "SettingsProblems",
+    "Station",
+    "User",
+    "Web",
+    "effective",
+    "environment",
+    "load",
+    "prepare_process",
+]

@@ -1,0 +1,115 @@
+"""How a setting is declared: its default, its meaning, its form and an example, in one place.
+
+Everything that speaks of settings (messages, the documentation, the System page) reads these.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+
+class Section(BaseModel):
+    """Settings that belong together. The first line of its docstring heads them in documents."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class Note:
+    """What people are told about a setting, beyond its type.
+
+    Attributes:
+        form: how its text must look; empty where the type says it.
+        default: how the default is described where it depends on the box; else empty.
+        is_secret: whether it may also come from a file, and is never shown.
+    """
+
+    __slots__ = ("default", "form", "is_secret")
+
+    def __init__(self, *, form: str = "", default: str = "", is_secret: bool = False) -> None:
+        self.form = form
+        self.default = default
+        self.is_secret = is_secret
+
+
+def setting(  # noqa: PLR0913 - one argument for each thing to know of a setting
+    default: object = PydanticUndefined,
+    meaning: str = "",
+    *,
+    example: str,
+    note: Note | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+) -> Any:  # noqa: ANN401 - like pydantic's Field, it stands where a value of the type stands
+    """One setting: a field of a `Section`.
+
+    Args:
+        default: its value when the variable is unset; without one it is required.
+        meaning: one sentence for the operator.
+        example: a value as one writes it into the variable; shown in messages.
+        note: form, described default and secrecy where they are special.
+        ge: the smallest number.
+        gt: the number it must be above.
+        le: the largest number.
+    """
+    field: Any = Field(default, description=meaning, examples=[example], ge=ge, gt=gt, le=le)
+    field.metadata.append(note or Note())
+    return field
+
+
+def note_of(field: FieldInfo) -> Note:
+    """The note of a field that was declared by `setting`."""
+    return next((item for item in field.metadata if isinstance(item, Note)), Note())
+
+
+def form_of(field: FieldInfo) -> str:
+    """How the variable's text must look, for people."""
+    if form := note_of(field).form:
+        return form
+    annotation: Any = field.annotation
+    if get_origin(annotation) is Literal:
+        *others, last = get_args(annotation)
+        return f"{', '.join(others)} or {last}"
+    kinds = get_args(annotation) or (annotation,)
+    if bool in kinds:
+        return "on or off"
+    if int in kinds:
+        return f"whole number, {_bounds(field)}"
+    if float in kinds:
+        return f"number, {_bounds(field)}"
+    return "text"
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default as one would write it; empty where there is none."""
+    described = note_of(field).default
+    return described or ("" if field.is_required() else as_text(field.default))
+
+
+def as_text(value: object) -> str:
+    """A value in the form that its variable takes."""
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+        case Mapping():
+            return ", ".join(
+                name if item is None else f"{name}={as_text(item)}" for name, item in value.items()
+            )
+        case tuple():
+            return ", ".join(map(as_text, value))
+    return "" if value is None else str(value)
+
+
+def _bounds(field: FieldInfo) -> str:
+    lowest = next((f"{item.ge}.." for item in field.metadata if isinstance(item, Ge)), "")
+    above = next((f"above {item.gt}, " for item in field.metadata if isinstance(item, Gt)), "")
+    highest = next((f"{item.le}" for item in field.metadata if isinstance(item, Le)), "")
+    return f"{lowest}{highest}" if lowest else f"{above}at most {highest}"

@@ -1,0 +1,218 @@
+"""The tree of settings. A new setting is one field here; messages and documents follow."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
+
+from appliance.settings.camera import Camera
+from appliance.settings.fields import Note, Section, setting
+from appliance.settings.forms import (
+    BasePath,
+    ClassMap,
+    Folder,
+    Hosts,
+    Line,
+    ModelName,
+    Networks,
+    check_token,
+)
+from appliance.settings.secrets import HASH_COMMAND
+from appliance.settings.users import Users
+
+EXAMPLE_HASH = (
+    "argon2id.v=19.m=65536~t=3~p=4.c2FsdHNhbHRzYWx0.aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
+)
+
+
+def _check_secret_token(token: SecretStr) -> SecretStr:
+    check_token(token.get_secret_value())
+    return token
+
+
+class Station(Section):
+    """The station as a whole."""
+
+    name: Line = setting(
+        "", "Name of the station, shown under the product's name.", example="Hall 3, gate north"
+    )
+
+
+class Detection(Section):
+    """What counts as seen."""
+
+    confidence: float = setting(
+        0.3, "Score from which a detection counts.", example="0.5", ge=0, le=1
+    )
+    classes: ClassMap = setting(
+        {},
+        "Classes to show, each with a threshold of its own where given; all when unset.",
+        example="person=0.5, traffic light=0.4, car",
+        note=Note(form="list of CLASS or CLASS=THRESHOLD, with thresholds 0..1"),
+    )
+
+
+class Engine(Section):
+    """What the model runs on."""
+
+    backend: Literal["auto", "onnxruntime"] = setting(
+        "auto", "Runtime; auto takes the best that this box has.", example="onnxruntime"
+    )
+    threads: int = setting(
+        0, "Threads of the runtime; 0 is one per physical core.", example="4", ge=0, le=256
+    )
+    precision: Literal["auto", "fp32"] = setting(
+        "auto", "Numbers the model computes with.", example="fp32"
+    )
+
+
+class Web(Section):
+    """The page."""
+
+    host: Line = setting(
+        "127.0.0.1",
+        "Address the page listens on; 0.0.0.0 listens on every network.",
+        example="0.0.0.0",  # noqa: S104 - an example; the default is the loopback
+        note=Note(form="IP address or host name"),
+    )
+    port: int = setting(8080, "Port the page listens on.", example="8080", ge=1, le=65535)
+    base_path: BasePath = setting(
+        "",
+        "Path under which a proxy serves the page.",
+        example="/cam",
+        note=Note(form="path such as /cam"),
+    )
+    hosts: Hosts = setting(
+        (),
+        "Names by which browsers may call the page, beside IP addresses, localhost and the "
+        "box's own name.",
+        example="hall3.example, camera.example",
+        note=Note(form="list of host names, without scheme and port"),
+    )
+    https: bool = setting(
+        default=False,
+        meaning="Whether a proxy in front speaks HTTPS: cookies then travel by it only.",
+        example="on",
+    )
+    trusted_proxies: Networks = setting(
+        (),
+        "Proxies whose word about the caller's address is taken.",
+        example="10.0.0.5, 172.16.0.0/12",
+        note=Note(form="list of IP addresses or networks"),
+    )
+
+
+class Auth(Section):
+    """Who may open the page."""
+
+    users: Users = setting(
+        (),
+        f"People who may log in. `{HASH_COMMAND}` makes the hash.",
+        example=f"alice:admin:{EXAMPLE_HASH}",
+        note=Note(
+            form="list of name:role:hash, one a line or parted by commas; the role is viewer, "
+            "operator or admin",
+            is_secret=True,
+        ),
+    )
+    metrics_token: Annotated[SecretStr, AfterValidator(_check_secret_token)] | None = setting(
+        None,
+        "Bearer token with which metrics may be read.",
+        example="16 random characters or more",
+        note=Note(form="at least 16 visible ASCII characters", is_secret=True),
+    )
+    idle_minutes: int = setting(
+        60, "Minutes without a request after which a login ends.", example="30", ge=1, le=10080
+    )
+    max_hours: int = setting(
+        12, "Hours after which a login ends in any case.", example="8", ge=1, le=720
+    )
+
+
+class Live(Section):
+    """The live view."""
+
+    fps: float = setting(
+        15.0, "Pictures per second and camera, at most.", example="10", ge=0.5, le=60
+    )
+    quality: int = setting(80, "JPEG quality.", example="70", ge=30, le=95)
+    viewers: int = setting(32, "Viewers at a time, at most.", example="8", ge=1, le=1000)
+
+
+class Paths(Section):
+    """Where files are kept."""
+
+    state: Folder = setting(
+        meaning="Folder of what must not be lost.",
+        example="/var/lib/vision-appliance",
+        note=Note(form="absolute path", default="$STATE_DIRECTORY, else the user's state folder"),
+    )
+    cache: Folder = setting(
+        meaning="Folder of what can be made again, such as optimized models.",
+        example="/var/cache/vision-appliance",
+        note=Note(form="absolute path", default="$CACHE_DIRECTORY, else the user's cache folder"),
+    )
+    temporary: Folder = setting(
+        meaning="Folder of what is of no use after a restart.",
+        example="/var/cache/vision-appliance/tmp",
+        note=Note(form="absolute path", default="tmp in the cache folder"),
+    )
+
+
+class Log(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "Least severity that is logged.", example="debug"
+    )
+    format: Literal["text", "json"] = setting(
+        "text", "Lines for people, or one JSON object a line.", example="json"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. `appliance.settings.load` makes them from the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="APPLIANCE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    station: Station = Station()
+    model: ModelName = setting(
+        "centernet-mobilenetv3",
+        "Model that looks at every camera that names no other.",
+        example="centernet-mobilenetv3",
+        note=Note(form="name of a model"),
+    )
+    cameras: Mapping[str, Camera] = Field(default_factory=dict)
+    detection: Detection = Detection()
+    engine: Engine = Engine()
+    web: Web = Web()
+    auth: Auth = Auth()
+    live: Live = Live()
+    paths: Paths
+    log: Log = Log()
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what is handed in: `load` reads the environment, by our own source."""
+        return (init_settings,)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret as plain text, for the redactor of the logs and for nothing else."""
+        held = [camera.password for camera in self.cameras.values()]
+        held += [self.auth.metrics_token, *(user.hash for user in self.auth.users)]
+        return tuple(secret.get_secret_value() for secret in held if secret is not None)

@@ -1,0 +1,74 @@
+"""The process's own environment: the only place that reads or writes it."""
+
+import os
+import tempfile
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+from appliance.errors import StoreError
+from appliance.settings.model import Paths
+from appliance.settings.variables import DELIMITER, PREFIX
+
+_FIXED = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+"""No library calls home or fetches anything."""
+
+_DEFAULTS = {
+    # RTSP over UDP loses packets in busy networks, and every loss is a smeared picture.
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",
+    # OpenCV writes to standard error by itself, past the log and past its redaction.
+    "OPENCV_LOG_LEVEL": "ERROR",
+}
+"""An operator's own value wins."""
+
+
+def environment() -> Mapping[str, str]:
+    """The variables of this process, as they are now."""
+    return dict(os.environ)  # noqa: TID251 - the one reader; everyone else gets settings
+
+
+def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = None) -> None:
+    """Make the folders and point every library into them; call before importing those.
+
+    Nothing may depend on a home folder: the user of a locked-down service has none.
+
+    Args:
+        paths: the three folders; those that are missing are made for this user alone.
+        environ: the variables to change; this process's own unless given.
+
+    Raises:
+        StoreError: a folder cannot be made or written into.
+    """
+    if environ is None:
+        environ = os.environ  # noqa: TID251 - the one writer; libraries read it
+    for name in Paths.model_fields:
+        folder = getattr(paths, name)
+        _make_writable(folder, name)
+        # Said aloud, so that a child process works in the very same folders.
+        environ[f"{PREFIX}PATHS{DELIMITER}{name.upper()}"] = str(folder)
+    environ.update(_FIXED)
+    environ["TMPDIR"] = str(paths.temporary)
+    environ["XDG_CACHE_HOME"] = str(paths.cache)
+    environ["MPLCONFIGDIR"] = str(paths.cache / "matplotlib")
+    environ["CUDA_CACHE_PATH"] = str(paths.cache / "cuda")
+    environ["GRADIO_TEMP_DIR"] = str(paths.temporary / "gradio")
+    for name, value in _DEFAULTS.items():
+        environ.setdefault(name, value)
+
+
+def _make_writable(folder: Path, name: str) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        variable = f"{PREFIX}PATHS{DELIMITER}{name.upper()}"
+        raise StoreError(
+            f"{folder}: cannot be written ({error.strerror})",
+            hint=f"mount a writable folder there, or name another one in {variable}",
+        ) from error
