@@ -18,6 +18,14 @@ _FIXED = {
 }
 """No library calls home or fetches anything."""
 
+_CAPTURE = {
+    # Otherwise one lock for the whole process is held while FFmpeg opens a camera, and one that
+    # is silent keeps every other from opening.
+    "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",
+    # FFmpeg would write to standard error by itself, past the log and past its redaction.
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+}
+
 _DEFAULTS = {
     # RTSP over UDP loses packets in busy networks, and every loss is a smeared picture.
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",
@@ -52,6 +60,7 @@ def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = 
         # Said aloud, so that a child process works in the very same folders.
         environ[f"{PREFIX}PATHS{DELIMITER}{name.upper()}"] = str(folder)
     environ.update(_FIXED)
+    environ.update(_CAPTURE)
     environ["TMPDIR"] = str(paths.temporary)
     environ["XDG_CACHE_HOME"] = str(paths.cache)
     environ["MPLCONFIGDIR"] = str(paths.cache / "matplotlib")

@@ -1,0 +1,39 @@
+"""Video files made by the tests."""
+
+import wave
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tests.support.cameras import jpeg, numbered_frame
+
+MILLISECONDS_FPS = 1000
+
+
+def write_concatenated_jpegs(path: Path, count: int) -> None:
+    """JPEGs one after the other: a "video" whose frame count nobody knows."""
+    path.write_bytes(b"".join(jpeg(numbered_frame(number)) for number in range(1, count + 1)))
+
+
+def write_video_with_times(path: Path, times_ms: list[int]) -> None:
+    """A Matroska file whose frames, numbered from 1, stand at exactly these times."""
+    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
+    encoded = [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1]  # only then does it heed the times
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, fourcc, MILLISECONDS_FPS, (320, 240), encoded
+    )
+    assert writer.isOpened()
+    for number, time_ms in enumerate(times_ms, start=1):
+        writer.set(cv2.VIDEOWRITER_PROP_PTS, time_ms)
+        writer.write(np.frombuffer(jpeg(numbered_frame(number)), np.uint8))
+    writer.release()
+
+
+def write_sound_only(path: Path) -> None:
+    """One second of silence, whatever the name says."""
+    with path.open("wb") as file, wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))

@@ -1,0 +1,512 @@
+"""A camera goes away, comes back, hangs, floods and ends; what the station sees of that."""
+
+import gc
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from loguru import logger
+
+from appliance.buffers import Lease
+from appliance.capture.camera import Camera
+from appliance.capture.contract import CameraSpec
+from appliance.capture.sources import file, stream
+from appliance.capture.timing import Backoff, Timing
+from appliance.errors import SourceError
+from appliance.values import CameraState, FrameStamp
+from tests.support.cameras import (
+    MjpegServer,
+    MjpegStyle,
+    RtspServer,
+    closed_port,
+    number_of,
+    silent_server,
+    wait_until,
+    why_no_rtsp,
+)
+from tests.support.scripted import ScriptedCapture, scripted_source
+from tests.support.videos import (
+    write_concatenated_jpegs,
+    write_sound_only,
+    write_video_with_times,
+)
+
+AT_ONCE = Backoff(first_s=0.01, cap_s=0.02)
+TIMING = Timing(wall_s=time.time, backoff=AT_ONCE, margin_s=0.1)
+CONNECTING, LIVE, STALLED, OFFLINE, ENDED = CameraState
+
+
+def spec_of(url: object, **changes: object) -> CameraSpec:
+    spec = CameraSpec(key="dock", name="Dock", url=str(url), open_timeout_s=3, read_timeout_s=0.5)
+    return replace(spec, **changes)
+
+
+@pytest.fixture
+def log():
+    """The lines that were logged."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {extra} {message}", level="INFO")
+    yield lines
+    logger.remove(sink)
+
+
+@pytest.fixture
+def run():
+    """Starts cameras, and sees to it that each of them ends."""
+    cameras: list[Camera] = []
+
+    def start(spec, source=stream.SOURCE, *, timing=TIMING, **options) -> Camera:
+        camera = Camera(spec, source, timing=timing, **options)
+        cameras.append(camera)
+        camera.start()
+        return camera
+
+    yield start
+    for camera in cameras:
+        camera.stop()
+    assert all(camera.join(10) for camera in cameras)
+
+
+def becomes(camera: Camera, state: CameraState, timeout_s: float = 10.0) -> bool:
+    return wait_until(lambda: camera.status().state is state, timeout_s)
+
+
+def take_next(camera: Camera, after_sequence: int) -> Lease:
+    leases: list[Lease] = []
+    assert wait_until(lambda: leases.extend(filter(None, [camera.take(after_sequence)])) or leases)
+    return leases[0]
+
+
+def next_frame(camera: Camera, after_sequence: int = 0) -> tuple[FrameStamp, int]:
+    """Stamp and number of the next frame."""
+    with take_next(camera, after_sequence) as lease:
+        return lease.stamp, number_of(lease.pixels)
+
+
+def numbers_of_all_frames(camera: Camera) -> tuple[list[int], list[float]]:
+    """What a reader that is never late gets of a file, and when, in seconds."""
+    numbers, times_s, after = [], [], 0
+    while camera.status().state is not ENDED or camera.take(after):
+        lease = camera.take(after)
+        if lease is None:
+            time.sleep(0.002)
+            continue
+        with lease:
+            after = lease.stamp.sequence
+            numbers.append(number_of(lease.pixels))
+            times_s.append(lease.stamp.captured_ns / 1e9)
+    return numbers, [at - times_s[0] for at in times_s]
+
+
+def test_a_camera_that_sends_is_live(run, log):
+    """Frames arrive in order with rising stamps; state, rate and size are known; one log line."""
+    with MjpegServer() as server:
+        camera = run(spec_of(server.url))
+        assert becomes(camera, LIVE)
+        first, number = next_frame(camera)
+        second, later_number = next_frame(camera, first.sequence)
+        assert wait_until(lambda: camera.status().frames_grabbed > 12)
+        status = camera.status()
+    assert second.sequence > first.sequence
+    assert second.captured_ns > first.captured_ns
+    assert abs(first.captured_at_s - time.time()) < 60
+    assert later_number > number
+    assert (status.size_wh, status.attempt, status.retry_in_s) == ((320, 240), 0, None)
+    assert 12 < status.source_fps < 50
+    assert log[0].startswith("INFO {'camera': 'dock'} camera live")
+
+
+def test_a_camera_that_falls_silent_is_stalled_until_it_sends_again(run, log):
+    """Silence on an open connection is told as such, and ends by itself (O-06)."""
+    with MjpegServer() as server:
+        camera = run(spec_of(server.url))
+        before, _ = next_frame(camera)
+        server.talking.clear()
+        assert becomes(camera, STALLED)
+        status = camera.status()
+        server.talking.set()
+        assert becomes(camera, LIVE)
+        after, _ = next_frame(camera, camera.status().frames_grabbed)
+    assert "No new picture for" in status.sentence
+    assert status.next_step
+    assert after.sequence > before.sequence
+    assert sum("stalled" in line for line in log) == 1
+
+
+def test_a_camera_that_restarts_comes_back(run, log):
+    """A camera that is killed is offline, with the cause in words, and live after its return."""
+    with MjpegServer() as server:
+        camera = run(spec_of(server.url))
+        assert becomes(camera, LIVE)
+        port = server.port
+    assert becomes(camera, OFFLINE)
+    assert wait_until(lambda: "refuses the connection" in camera.status().sentence)
+    assert wait_until(lambda: camera.status().attempt > 3)
+    with MjpegServer(port=port):
+        assert becomes(camera, LIVE)
+        assert camera.status().attempt == 0
+    lines = [line.split("camera ")[1].split()[0].strip(":,") for line in log]
+    assert lines[:3] == ["live", "offline", "live"]
+
+
+@pytest.mark.slow
+def test_an_rtsp_camera_restarts_and_comes_back(run):
+    """A real RTSP server is read, killed, started again and read again."""
+    if reason := why_no_rtsp():
+        pytest.skip(f"no RTSP server: {reason}")
+    with RtspServer() as server:
+        camera = run(spec_of(server.url, open_timeout_s=10, read_timeout_s=2))
+        assert becomes(camera, LIVE, 20)
+        port = server.port
+    assert becomes(camera, OFFLINE)
+    with RtspServer(port=port):
+        assert becomes(camera, LIVE, 20)
+        assert camera.status().size_wh == (320, 240)
+
+
+@pytest.mark.slow
+def test_an_rtsp_camera_that_freezes_is_stalled_and_comes_back(run):
+    """A camera whose computer stops is stalled in time, and live again when it goes on (O-06)."""
+    if reason := why_no_rtsp():
+        pytest.skip(f"no RTSP server: {reason}")
+    with RtspServer() as server:
+        camera = run(spec_of(server.url, open_timeout_s=4, read_timeout_s=1))
+        assert becomes(camera, LIVE, 20)
+        server.process.send_signal(signal.SIGSTOP)
+        assert becomes(camera, STALLED)
+        server.process.send_signal(signal.SIGCONT)
+        assert becomes(camera, LIVE, 30)
+    assert not camera.wedged
+
+
+def test_one_silent_camera_holds_up_no_other(run):
+    """While one camera is still opening, another one is live (O-09)."""
+    with silent_server() as port, MjpegServer() as server:
+        url = f"rtsp://127.0.0.1:{port}/x"
+        silent = run(spec_of(url, key="yard", open_timeout_s=60, read_timeout_s=60))
+        time.sleep(0.2)
+        camera = run(spec_of(server.url))
+        assert becomes(camera, LIVE)
+        assert silent.status().state is CONNECTING
+
+
+def test_a_camera_that_never_says_a_word_is_stalled(run):
+    """A camera that accepts and says nothing is given up after the time-out, again and again."""
+    with silent_server() as port:
+        camera = run(spec_of(f"rtsp://127.0.0.1:{port}/x", open_timeout_s=0.2))
+        assert becomes(camera, STALLED)
+        assert wait_until(lambda: camera.status().attempt >= 3)
+        assert "says nothing" in camera.status().sentence
+
+
+def test_stop_does_not_wait_for_a_call_that_blocks(run):
+    """A stop during a read that blocks for a minute takes effect at once, twice is as good."""
+    with MjpegServer() as server:
+        camera = run(spec_of(server.url, open_timeout_s=60, read_timeout_s=60))
+        assert becomes(camera, LIVE)
+        server.talking.clear()
+        time.sleep(0.1)
+        camera.stop()
+        camera.stop()
+        assert camera.join(5)
+    assert wait_until(lambda: not any(t.name == "read-dock" for t in threading.enumerate()))
+
+
+def usage() -> tuple[int, int, int]:
+    """Threads, open descriptors, and resident bytes of this process."""
+    gc.collect()
+    return (
+        threading.active_count(),
+        len(list(Path("/proc/self/fd").iterdir())),
+        psutil.Process().memory_info().rss,
+    )
+
+
+@pytest.mark.parametrize(
+    "attempts", [300, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])]
+)
+def test_failed_reconnects_leave_nothing_behind(run, log, attempts):
+    """Threads, descriptors and memory stay flat over failed attempts, with one log line (O-07)."""
+    with closed_port() as port:
+        never = Timing(wall_s=time.time, backoff=Backoff(first_s=0, cap_s=0))
+        camera = run(spec_of(f"rtsp://127.0.0.1:{port}/x"), timing=never)
+        assert wait_until(lambda: camera.status().attempt > 100, 60)
+        threads, descriptors, rss_bytes = usage()
+        start = camera.status().attempt
+        assert wait_until(lambda: camera.status().attempt > start + attempts, 240)
+        more_threads, more_descriptors, more_rss_bytes = usage()
+        assert camera.status().state is OFFLINE
+    assert abs(more_threads - threads) <= 1  # an attempt may or may not be under way
+    assert abs(more_descriptors - descriptors) <= 3
+    assert more_rss_bytes - rss_bytes < attempts * 2_000 + 1_000_000
+    assert len(log) == 1
+
+
+def test_attempts_become_rare(run):
+    """While the camera is away the page counts attempts and says when the next one is due."""
+    with closed_port() as port:
+        slow = replace(TIMING, backoff=Backoff(first_s=60, cap_s=60, jitter=0))
+        camera = run(spec_of(f"http://127.0.0.1:{port}/x"), timing=slow)
+        assert wait_until(lambda: camera.status().retry_in_s is not None)
+        status = camera.status()
+    assert 30 < status.retry_in_s <= 60
+    assert status.attempt == 1
+
+
+@pytest.mark.slow
+def test_a_slow_reader_gets_the_newest_frame(run):
+    """At 25 frames/s and 5 taken per second each taken frame is fresh, the rest counted (O-08)."""
+    with MjpegServer(MjpegStyle(fps=25)) as server:
+        camera = run(spec_of(server.url))
+        assert becomes(camera, LIVE)
+        after, behind, ages_s = 0, [], []
+        for _ in range(15):
+            time.sleep(0.2)  # the inference
+            with camera.take(after) as lease:
+                after = lease.stamp.sequence
+                behind.append(server.number - number_of(lease.pixels))
+                ages_s.append((time.monotonic_ns() - lease.stamp.captured_ns) / 1e9)
+        dropped = camera.status().frames_dropped
+    assert max(behind[1:]) <= 5  # a queue would be 20 frames further behind every second
+    assert sorted(ages_s)[len(ages_s) // 2] < 0.1
+    assert dropped > 30
+
+
+@pytest.mark.parametrize(
+    "style",
+    [MjpegStyle(fps=8, part_length=length) for length in (True, False)],
+    ids=["length", "no length"],
+)
+def test_slow_motion_jpeg_is_at_most_a_frame_late(run, style):
+    """Without part lengths a frame waits for the next boundary, no longer (O-09)."""
+    with MjpegServer(style) as server:
+        camera = run(spec_of(server.url))
+        stamp, _ = next_frame(camera)
+        for _ in range(4):
+            stamp, number = next_frame(camera, stamp.sequence)
+        assert server.number - number <= 2
+
+
+def test_a_file_is_played_whole_and_ends(run, tmp_path, log):
+    """No frame of a file is dropped, however quick the file; then it has ended (O-04, O-08)."""
+    path = tmp_path / "clip.mjpeg"
+    write_concatenated_jpegs(path, 30)
+    camera = run(spec_of(path, paced=False), file.SOURCE)
+    numbers, _ = numbers_of_all_frames(camera)
+    status = camera.status()
+    assert numbers == list(range(1, 31))
+    assert (status.frames_grabbed, status.frames_dropped) == (30, 0)
+    assert status.sentence == "The file has been played to its end"
+    assert [line.split()[0] for line in log] == ["INFO"] * len(log)
+
+
+def test_a_file_waits_for_its_reader(run, tmp_path):
+    """Nobody taking means nobody missing: the second frame is not before the first was taken."""
+    path = tmp_path / "clip.mjpeg"
+    write_concatenated_jpegs(path, 10)
+    camera = run(spec_of(path, paced=False), file.SOURCE)
+    assert becomes(camera, LIVE)
+    time.sleep(0.2)
+    stamp, number = next_frame(camera)
+    assert (stamp.sequence, number) == (1, 1)
+    assert next_frame(camera, 1)[1] == 2
+
+
+def test_a_paced_file_plays_by_its_timestamps(run, tmp_path):
+    """Frames at uneven times are shown at these times, not at the nominal rate (O-05)."""
+    path = tmp_path / "clip.mkv"
+    times_ms = [0, 40, 80, 600, 640, 900]
+    write_video_with_times(path, times_ms)
+    camera = run(spec_of(path, paced=True), file.SOURCE)
+    numbers, times_s = numbers_of_all_frames(camera)
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    for time_s, time_ms in zip(times_s, times_ms, strict=True):
+        assert -0.05 < time_s - time_ms / 1000 < 0.5
+
+
+def test_a_repeated_file_goes_on_for_ever(run, tmp_path):
+    """With repeat the first frame follows the last, and sequence numbers rise on."""
+    path = tmp_path / "clip.mjpeg"
+    write_concatenated_jpegs(path, 3)
+    camera = run(spec_of(path, paced=True, repeat=True), file.SOURCE)
+    after, numbers = 0, []
+    for _ in range(7):
+        stamp, number = next_frame(camera, after)
+        after = stamp.sequence
+        numbers.append(number)
+    assert numbers == [1, 2, 3, 1, 2, 3, 1]
+    assert after == 7
+
+
+def test_a_damaged_file_is_offline_until_it_is_replaced(run, tmp_path):
+    """A file that holds no video is told, and read as soon as a good one takes its place."""
+    path = tmp_path / "clip.mp4"
+    write_sound_only(path)
+    camera = run(spec_of(path, paced=False), file.SOURCE)
+    assert becomes(camera, OFFLINE)
+    assert "holds no readable video" in camera.status().sentence
+    good = tmp_path / "good.mkv"
+    write_video_with_times(good, [0, 40])
+    good.rename(path)
+    assert becomes(camera, LIVE) or camera.status().state is ENDED
+
+
+def hang(release: threading.Event, at: int):
+    """A hook that never returns at one frame, until released."""
+
+    def hook(index: int) -> None:
+        if index == at:
+            release.wait(30)
+
+    return hook
+
+
+@pytest.mark.parametrize("call", ["before_grab", "before_retrieve"])
+def test_a_call_that_hangs_is_left_behind_with_its_memory(run, call):
+    """A call that never returns is replaced by a new attempt; what it delivers late is not seen."""
+    release = threading.Event()
+    hanging, healthy = ScriptedCapture([(64, 48)] * 9), ScriptedCapture([(64, 48)] * 9999)
+    setattr(hanging, call, hang(release, at=3))
+    spec = spec_of("scripted://", read_timeout_s=0.1)
+    camera = run(spec, scripted_source(hanging, healthy))
+    with take_next(camera, 0) as held:
+        value = int(held.pixels[0, 0, 0])
+        assert becomes(camera, STALLED)
+        assert becomes(camera, LIVE)
+        release.set()
+        assert wait_until(lambda: hanging.closed)
+        assert next_frame(camera, camera.status().frames_grabbed)
+        assert (held.pixels == value).all()
+    assert camera.status().state is LIVE
+    assert not camera.wedged
+
+
+@pytest.mark.slow
+def test_three_hanging_calls_ask_for_a_restart(run):
+    """After three calls that hang no fourth is made; when one returns after all, it goes on."""
+    release = threading.Event()
+    opened = []
+
+    def open_and_hang(spec):
+        opened.append(spec)
+        release.wait(30)
+        return ScriptedCapture([(320, 240)] * 9999)
+
+    source = replace(scripted_source(ScriptedCapture([])), open=open_and_hang)
+    camera = run(spec_of("scripted://", open_timeout_s=0.05), source)
+    assert wait_until(lambda: camera.wedged)
+    status = camera.status()
+    assert status.state is OFFLINE
+    assert "needs a restart" in status.sentence
+    assert len(opened) == 3
+    release.set()
+    assert becomes(camera, LIVE)
+    assert not camera.wedged
+
+
+def test_a_late_frame_is_not_trusted(run):
+    """A frame that comes after the time-out is a leftover: the camera is opened anew."""
+    late, healthy = ScriptedCapture([(320, 240)] * 9), ScriptedCapture([(320, 240)] * 9999)
+    late.before_grab = lambda index: time.sleep(0.15) if index == 2 else None
+    patient = replace(TIMING, margin_s=60)
+    spec = spec_of("scripted://", read_timeout_s=0.1)
+    camera = run(spec, scripted_source(late, healthy), timing=patient)
+    assert wait_until(lambda: late.closed)
+    assert becomes(camera, LIVE)
+    assert camera.status().frames_grabbed >= 2
+
+
+def test_a_fault_inside_a_source_is_reported_and_survived(run, log):
+    """A source that raises what it must not is logged with its trace, told, and tried again."""
+    broken, healthy = ScriptedCapture([(320, 240)] * 9), ScriptedCapture([(320, 240)] * 9999)
+
+    def fail(_index):
+        raise ZeroDivisionError
+
+    broken.before_grab = fail
+    slow = replace(TIMING, backoff=Backoff(first_s=0.3))
+    camera = run(spec_of("scripted://"), scripted_source(broken, healthy), timing=slow)
+    assert becomes(camera, OFFLINE)
+    assert "ZeroDivisionError" in camera.status().sentence
+    assert broken.closed
+    assert becomes(camera, LIVE)
+    assert any("Traceback" in line for line in log)
+
+
+def spoil(indices: range):
+    """A hook that makes these frames undecodable."""
+
+    def hook(index: int) -> None:
+        if index in indices:
+            raise SourceError("A picture of the camera cannot be decoded")
+
+    return hook
+
+
+def test_a_spoiled_frame_is_skipped_and_counted(run):
+    """A few undecodable frames cost just these frames, and are counted as dropped."""
+    capture = ScriptedCapture([(320, 240)] * 9999)
+    capture.before_retrieve = spoil(range(3))
+    camera = run(spec_of("scripted://"), scripted_source(capture))
+    stamp, _ = next_frame(camera)
+    assert stamp.sequence > 3
+    assert camera.status().frames_dropped >= 3
+    assert not capture.closed
+
+
+def test_a_camera_that_sends_only_spoiled_frames_is_reopened(run):
+    """Undecodable frames in a row are a failure like any other."""
+    spoiled, healthy = ScriptedCapture([(320, 240)] * 99), ScriptedCapture([(320, 240)] * 9999)
+    spoiled.before_retrieve = spoil(range(99))
+    camera = run(spec_of("scripted://"), scripted_source(spoiled, healthy))
+    assert wait_until(lambda: spoiled.closed)
+    assert becomes(camera, LIVE)
+
+
+def test_a_new_frame_size_brings_new_memory(run):
+    """A camera that changes its size goes on at once, and a lease on an old frame holds."""
+    capture = ScriptedCapture([(320, 240)] * 5 + [(64, 48)] * 9999)
+    camera = run(spec_of("scripted://"), scripted_source(capture))
+    with take_next(camera, 0) as held:
+        assert wait_until(lambda: camera.status().size_wh == (64, 48))
+        pixels = held.pixels
+        assert (pixels == pixels[0, 0, 0]).all()
+        assert next_frame(camera, held.stamp.sequence)[0].sequence > held.stamp.sequence
+
+
+def test_leases_that_are_never_returned_cost_frames_but_not_the_camera(run):
+    """When readers hold every slot the frames are counted as dropped and the camera stays live."""
+    camera = run(
+        spec_of("scripted://"),
+        scripted_source(ScriptedCapture([(320, 240)] * 9999)),
+        slots_count=2,
+    )
+    leases = [take_next(camera, 0)]
+    leases.append(take_next(camera, leases[0].stamp.sequence))
+    dropped = camera.status().frames_dropped
+    assert wait_until(lambda: camera.status().frames_dropped > dropped + 5)
+    assert camera.status().state is LIVE
+    leases[0].release()
+    assert next_frame(camera, leases[1].stamp.sequence)
+    leases[1].release()
+
+
+def test_every_frame_is_announced(run):
+    """One waiting thread can be told of the frames of every camera."""
+    announced = threading.Event()
+    source = scripted_source(ScriptedCapture([(320, 240)] * 9999))
+    camera = run(spec_of("scripted://"), source, on_publish=announced.set)
+    assert announced.wait(10)
+    camera.take().release()
+
+
+def test_a_camera_that_was_never_started_stops_too():
+    """Stopping and joining without a start is harmless: start-up may fail half-way."""
+    camera = Camera(spec_of("/none.mp4"), file.SOURCE, timing=TIMING)
+    camera.stop()
+    assert camera.join(1)
+    assert camera.status().state is CONNECTING
