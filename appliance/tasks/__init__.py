@@ -48,16 +48,13 @@ class Rules:
         max_detections: int,
     ) -> "Rules":
         """Rules from a station's confidence and class map; an empty map means every class."""
-        if classes:
-            table = [
-                np.inf if label not in classes else (classes[label] or confidence)
-                for label in labels
-            ]
-            default = np.inf
-        else:
-            table, default = [confidence] * len(labels), confidence
-        thresholds = np.array(table, np.float32)
-        return cls(thresholds, float(default), nms, iou, max_detections)
+        others = np.inf if classes else confidence
+        given = {
+            name: confidence if threshold is None else threshold
+            for name, threshold in classes.items()
+        }
+        thresholds = np.array([given.get(label, others) for label in labels], np.float32)
+        return cls(thresholds, float(others), nms, iou, max_detections)
 
 
 @dataclass(frozen=True, slots=True)

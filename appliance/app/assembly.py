@@ -1,0 +1,95 @@
+"""Makes the parts that build and serving share, from the settings."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from appliance import __version__, engines, tasks
+from appliance.catalog.inspection import inspect_onnx
+from appliance.catalog.library import Library, builtin_models_dir
+from appliance.engines import Backend
+from appliance.errors import EngineError
+from appliance.optimizer import heads
+from appliance.optimizer.build import Optimizer
+from appliance.optimizer.cache import EngineCache
+from appliance.optimizer.heads import Head
+from appliance.registry import plugins
+from appliance.settings import Settings
+from appliance.tasks import Task
+
+DEFAULT_BACKEND = "onnxruntime"
+
+
+def library_of(settings: Settings) -> Library:
+    """The station's models: shipped cards, and those in its state folder."""
+    return Library(builtin_models_dir(), settings.paths.state / "models")
+
+
+def backend_of(settings: Settings) -> Backend:
+    """The engine backend that was asked for."""
+    asked = settings.engine.backend
+    return plugins(engines, "ENGINE", Backend)[DEFAULT_BACKEND if asked == "auto" else asked]
+
+
+def optimizer_of(settings: Settings) -> Optimizer:
+    """What builds this station's engines."""
+    return Optimizer(
+        cache=EngineCache(settings.paths.cache / "engines"),
+        heads=plugins(heads, "HEAD", Head),
+        tasks=plugins(tasks, "TASK", Task),
+        backend=backend_of(settings),
+        threads=settings.engine.threads,
+    )
+
+
+def versions_of(backend: Backend) -> dict[str, str]:
+    """The appliance and the libraries that decide how it sees."""
+    try:
+        runtime = backend.version()
+    except EngineError as error:
+        runtime = str(error)
+    return {
+        "Vision Appliance": __version__,
+        "Python": sys.version.split()[0],
+        backend.name: runtime,
+        "OpenCV": cv2.__version__,
+        "NumPy": np.__version__,
+        "System": f"{os.uname().sysname} {os.uname().release} {os.uname().machine}",
+    }
+
+
+def models_in_use(settings: Settings) -> tuple[str, ...]:
+    """Each model that some camera looks through, once; the station's own without cameras."""
+    named = (camera.model or settings.model for camera in settings.cameras.values())
+    return tuple(dict.fromkeys(named)) or (settings.model,)
+
+
+def hardware() -> dict[str, str]:
+    """What this machine has to see with."""
+    memory_gb = psutil.virtual_memory().total / 1e9
+    streamer = re.search(r"GStreamer:\s*(\S+)", cv2.getBuildInformation())
+    return {
+        "Processor": f"{psutil.cpu_count(logical=False) or '–'} cores",
+        "Memory": f"{memory_gb:.1f} GB",
+        "NVIDIA GPU": "found" if Path("/dev/nvidiactl").exists() else "none",
+        "OpenCV with GStreamer": streamer.group(1).lower() if streamer else "no",
+    }
+
+
+def inspection_text(weights: Path) -> str:
+    """What an ONNX file says of itself, for a person."""
+    found = inspect_onnx(weights)
+    lines = [
+        f"file      {weights}",
+        f"sha256    {found.sha256}",
+        f"size      {found.size_bytes / 1e6:.1f} MB",
+        f"made by   {found.producer or '–'}, operator set {found.opset}, IR {found.ir_version}",
+    ]
+    for title, tensors in (("input", found.inputs), ("output", found.outputs)):
+        lines += [f"{title:<9} {t.name} {t.dtype} {list(t.shape or ())}" for t in tensors]
+    return "\n".join(lines)

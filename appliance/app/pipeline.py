@@ -1,0 +1,158 @@
+"""Cameras, loop, encoder and engines, wired: everything but the web."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from appliance import __version__
+from appliance.app.preparer import Preparer
+from appliance.buffers import Lease
+from appliance.capture import sources
+from appliance.capture.camera import Camera
+from appliance.capture.contract import CameraSpec, Source, choose
+from appliance.capture.timing import Timing
+from appliance.errors import ApplianceError
+from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.pipeline.engine_room import EngineRoom
+from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.station import Station
+from appliance.pipeline.stats import CameraStats
+from appliance.publish.metrics import Metrics
+from appliance.registry import plugins
+from appliance.settings import Camera as CameraSettings
+from appliance.settings import Settings
+from appliance.values import Result
+
+JOIN_S = 2.0
+
+wall_s = time.time  # noqa: TID251 - the one wall clock, injected from here; only ever a label
+
+
+class Thread(Protocol):
+    """What every part with a thread of its own offers, beside its start."""
+
+    def stop(self) -> None:
+        """End soon; idempotent."""
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False when it has not come."""
+
+
+def camera_spec(key: str, camera: CameraSettings) -> CameraSpec:
+    """One camera's settings in the words of capture."""
+    return CameraSpec(
+        key=key,
+        name=camera.name or key,
+        url=camera.url,
+        username=camera.username,
+        password=camera.password.get_secret_value() if camera.password else "",
+        repeat=camera.repeat,
+        paced=camera.paced,
+        size_wh=camera.size_wh,
+        fps=camera.fps,
+        open_timeout_s=camera.open_timeout_s,
+        read_timeout_s=camera.read_timeout_s,
+    )
+
+
+class Pipeline:
+    """All threads of the station but the web server's.
+
+    Args:
+        settings: of the station.
+        publish: gets each live picture, in the encoder's thread; must not block.
+        viewers: counts open live views; called from any thread.
+
+    Attributes:
+        models: the model that looks at each camera, by its key.
+        encoder: for the live view.
+        station: everything as one reading.
+        metrics: for Prometheus.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        publish: Callable[[LivePicture], None],
+        viewers: Callable[[], int],
+    ) -> None:
+        clock_ns = time.monotonic_ns
+        self.models = {
+            key: camera.model or settings.model for key, camera in settings.cameras.items()
+        }
+        names = tuple(dict.fromkeys(self.models.values())) or (settings.model,)
+        heartbeat = Heartbeat(clock_ns)
+        self._stats = {key: CameraStats(clock_ns) for key in settings.cameras}
+        self.encoder = LiveEncoder(
+            publish, fps=settings.live.fps, quality=settings.live.quality, clock_ns=clock_ns
+        )
+        self._preparer = Preparer(settings, len(names))
+        kinds = plugins(sources, "SOURCE", Source)
+        self._cameras = {
+            key: Camera(
+                camera_spec(key, camera),
+                choose(camera.url, kinds),
+                timing=Timing(wall_s=wall_s),
+                on_publish=self._wake,
+            )
+            for key, camera in settings.cameras.items()
+        }
+        self._loop = Loop(
+            [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
+            on_result=self._on_result,
+            on_failure=self._on_failure,
+            heartbeat=heartbeat,
+            clock_ns=clock_ns,
+        )
+        self._room = EngineRoom(
+            names,
+            asked=settings.engine.backend,
+            prepare=self._preparer.prepare,
+            install=self._loop.install,
+        )
+        self.station = Station(
+            cameras=self._cameras,
+            models=self.models,
+            stats=self._stats,
+            room=self._room,
+            loop=self._loop,
+            encoder=self.encoder,
+            heartbeat=heartbeat,
+            state_folder=settings.paths.state,
+            wall_s=wall_s,
+            viewers=viewers,
+            started_s=wall_s(),
+        )
+        self.metrics = Metrics(self.station.reading, version=__version__)
+
+    def start(self) -> None:
+        """Everything begins; nothing here waits for a camera or an engine."""
+        self.encoder.start()
+        self._loop.start()
+        self._room.start()
+        for camera in self._cameras.values():
+            camera.start()
+
+    def stop(self) -> bool:
+        """End everything; False if a thread is still in a call that does not return."""
+        self._preparer.stop()
+        parts: list[Thread] = [*self._cameras.values(), self._room, self._loop, self.encoder]
+        for part in parts:
+            part.stop()
+        deadline_s = time.monotonic() + JOIN_S
+        ended = [part.join(max(0.1, deadline_s - time.monotonic())) for part in parts]
+        return all(ended)
+
+    def _wake(self) -> None:
+        self._loop.wake()
+
+    def _on_result(self, result: Result, lease: Lease) -> None:
+        self._stats[result.camera].record(result)
+        self.metrics.observe(result)
+        self._room.recovered(self.models[result.camera])
+        self.encoder.offer(result, lease)
+
+    def _on_failure(self, model: str, error: ApplianceError) -> None:
+        self._room.failed(model, error)

@@ -1,0 +1,277 @@
+"""The `appliance` command. Heavy modules load only in the command that needs them."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from appliance import __version__
+from appliance.errors import ApplianceError, SettingsError
+from appliance.logs import Ring, setup
+from appliance.redaction import Redactor
+from appliance.settings import (
+    Loaded,
+    Role,
+    SettingsProblems,
+    effective,
+    environment,
+    load,
+    prepare_process,
+)
+from appliance.settings.secrets import hash_password
+
+EXIT_FAILED = 1
+EXIT_SETTINGS = 78  # EX_CONFIG: service managers do not try again
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+)
+models_app = typer.Typer(no_args_is_help=True, help="The models of this station.")
+user_app = typer.Typer(no_args_is_help=True, help="The people who may sign in.")
+app.add_typer(models_app, name="models")
+app.add_typer(user_app, name="user")
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+P = ParamSpec("P")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def _reported(command: Callable[P, None]) -> Callable[P, None]:
+    """A person's mistake ends in a sentence and a hint, never in a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ApplianceError as error:
+            _fail(error)
+
+    return run
+
+
+def _fail(error: ApplianceError) -> NoReturn:
+    if isinstance(error, SettingsProblems):
+        _print_problems(error)
+    else:
+        err.print(f"error: {error}")
+        if error.hint:
+            err.print(f"  {error.hint}")
+    raise typer.Exit(EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
+
+
+def _print_problems(error: SettingsProblems) -> None:
+    for problem in error.problems:
+        err.print(f"error: {problem.variable} {problem.problem}")
+        err.print(f"  expected: {problem.expected}")
+        if problem.example:
+            err.print(f"  example:  {problem.example}")
+
+
+def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
+    """Settings, folders, log, in this order; nothing heavy is imported before."""
+    loaded = load(environ)
+    prepare_process(loaded.settings.paths)
+    ring = Ring()
+    log = loaded.settings.log
+    setup(log.level, log.format, ring=ring, redactor=Redactor(loaded.settings.secrets()))
+    return loaded, ring
+
+
+@app.command()
+@_reported
+def serve() -> None:
+    """Run the station; with wrong settings, a page that says what is wrong."""
+    environ = environment()
+    try:
+        loaded, ring = _start(environ)
+    except SettingsProblems as error:
+        _print_problems(error)
+        _serve_problems(error, environ)
+    else:
+        _serve(loaded, ring, environ)
+
+
+def _serve(loaded: Loaded, ring: Ring, environ: Mapping[str, str]) -> NoReturn:
+    from appliance.app.serve import Manager, run
+
+    run(loaded, ring, Manager.of(environ))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a call into a camera's driver that never returns must not hold the process
+
+
+def _serve_problems(error: SettingsProblems, environ: Mapping[str, str]) -> None:
+    """Where the page may listen is taken from the settings, if those at least are right."""
+    from appliance.app.serve import Manager, run_problem_page
+
+    about_page = {
+        name: value for name, value in environ.items() if name.startswith("APPLIANCE_WEB__")
+    }
+    try:
+        web = load(about_page).settings.web
+    except SettingsProblems:
+        web = load({}).settings.web
+    setup("info", "text", ring=Ring(), redactor=Redactor())
+    run_problem_page(error.problems, web, Manager.of(environ))
+
+
+@app.command()
+@_reported
+def check() -> None:
+    """Print the settings in effect, where each came from, and what this machine has."""
+    loaded, _ = _start(environment())
+    from appliance.app.assembly import backend_of, hardware, versions_of
+
+    table = Table("Variable", "Value", "From", box=None, pad_edge=False)
+    for row in effective(loaded):
+        table.add_row(row.variable, row.value_text or "–", row.origin)
+    out.print(table)
+    out.print()
+    facts = Table("Here", "", box=None, pad_edge=False)
+    for name, value in (*versions_of(backend_of(loaded.settings)).items(), *hardware().items()):
+        facts.add_row(name, value)
+    out.print(facts)
+    out.print()
+    out.print("The settings are right.")
+
+
+@app.command()
+@_reported
+def build(
+    models: Annotated[list[str] | None, typer.Argument(help="Default: those in use.")] = None,
+    frames: Annotated[
+        Path | None, typer.Option(help="Pictures or a video to verify with.", exists=True)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Progress as lines of JSON.")] = False,  # noqa: FBT002 - typer's way to declare a switch
+) -> None:
+    """Make each model's engine and prove that it sees what the original sees."""
+    loaded, _ = _start(environment())
+    from appliance.app.building import build_models
+
+    tell = _tell_json if as_json else _tell_person
+    try:
+        for built in build_models(loaded.settings, models or (), frames, tell):
+            if not as_json:
+                out.print(built)
+    except ApplianceError as error:
+        if as_json:
+            _print_json({"error": str(error), "hint": error.hint})
+        raise
+
+
+def _tell_json(stage: str, progress: float | None) -> None:
+    _print_json({"stage": stage, "progress": progress})
+
+
+def _print_json(document: Mapping[str, object]) -> None:
+    print(json.dumps(document), flush=True)  # noqa: T201 - the protocol with the parent process
+
+
+def _tell_person(stage: str, progress: float | None) -> None:
+    share = "" if progress is None else f"{progress:4.0%} "
+    err.print(f"{share}{stage}", end="\r" if err.is_terminal else "\n")
+
+
+@models_app.command("list")
+@_reported
+def list_models() -> None:
+    """Every model that has a card."""
+    loaded, _ = _start(environment())
+    from appliance.app.assembly import library_of
+
+    library = library_of(loaded.settings)
+    table = Table("Name", "Task", "Title", "License", "Weights", box=None, pad_edge=False)
+    for name in library.names():
+        card = library.card(name)
+        here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
+        table.add_row(name, card.task, card.title, card.license, here)
+    out.print(table)
+
+
+@models_app.command()
+@_reported
+def pull(names: Annotated[list[str], typer.Argument(help="Models to bring.")]) -> None:
+    """Bring models' weights from where their cards say, and check them."""
+    loaded, _ = _start(environment())
+    from appliance.app.assembly import library_of
+
+    library = library_of(loaded.settings)
+    for name in names:
+        out.print(str(library.pull(name)))
+
+
+@models_app.command()
+@_reported
+def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONNX file.")]) -> None:
+    """Print what a model's file says of itself."""
+    loaded, _ = _start(environment())
+    from appliance.app.assembly import inspection_text, library_of
+
+    path = Path(model)
+    weights = path if path.suffix == ".onnx" else library_of(loaded.settings).weights(model)
+    out.print(inspection_text(weights))
+
+
+@user_app.command("hash")
+@_reported
+def hash_user(
+    name: Annotated[str, typer.Argument(help="What the person types to sign in.")],
+    role: Annotated[Role, typer.Argument(help="What they may do.")] = Role.VIEWER,
+) -> None:
+    """Ask for a password and print the line for APPLIANCE_AUTH__USERS."""
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise ApplianceError("the password is empty", hint="Type one, or pipe it in.")
+    out.print(f"{name}:{role}:{hash_password(password)}")
+
+
+@app.command()
+@_reported
+def health() -> None:
+    """Ask the running station how it is; 0 when it is ready."""
+    loaded = load(environment())
+    from appliance.web.health import ask_health
+
+    answer = ask_health(loaded.settings.paths.state)
+    out.print(". ".join([str(answer["health"]), *answer["reasons"]]))
+    if not answer["ready"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@_reported
+def demo() -> None:
+    """Run a station on a street clip, with a password made up for this time."""
+    prepare_process(load(environment()).settings.paths)
+    environ = environment()
+    from appliance.app.demo import prepare_demo
+
+    stage = prepare_demo(environ, out.print)
+    loaded, ring = _start(stage.environ)
+    out.print(stage.welcome)
+    _serve(loaded, ring, environ)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(__version__)

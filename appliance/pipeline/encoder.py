@@ -1,0 +1,133 @@
+"""The live encoder: each watched picture becomes a JPEG once, for all viewers.
+
+It sleeps while nobody watches. It keeps the newest result of each watched camera and drops the
+one before; a picture is encoded straight from the frame slot, which its lease keeps.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+from loguru import logger
+
+from appliance.buffers import Lease
+from appliance.values import Result
+
+
+@dataclass(frozen=True, slots=True)
+class LivePicture:
+    """One picture with the predictions that belong to it.
+
+    Attributes:
+        result: of this very picture.
+        jpeg: the picture, without boxes.
+    """
+
+    result: Result
+    jpeg: bytes
+
+
+class LiveEncoder:
+    """One thread. `offer` is called by the loop, `watch` and `unwatch` by viewers.
+
+    Args:
+        publish: gets each picture, in the encoder's thread; must not block.
+        fps: most pictures per second and camera.
+        quality: JPEG quality, 1..100.
+        clock_ns: monotonic.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[LivePicture], None],
+        *,
+        fps: float,
+        quality: int,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._publish = publish
+        self._period_ns = int(1e9 / fps)
+        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        self._clock_ns = clock_ns
+        self._changed = threading.Condition()
+        self._watched: Counter[str] = Counter()
+        self._waiting: dict[str, tuple[Result, Lease]] = {}
+        self._due_ns: dict[str, int] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to encode."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the picture at hand; idempotent."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def watch(self, camera: str) -> None:
+        """One more viewer looks at `camera`."""
+        with self._changed:
+            self._watched[camera] += 1
+
+    def unwatch(self, camera: str) -> None:
+        """One viewer less; the last one lets the waiting picture go."""
+        with self._changed:
+            self._watched[camera] -= 1
+            if self._watched[camera] <= 0:
+                del self._watched[camera]
+                self._let_go(camera)
+
+    def offer(self, result: Result, lease: Lease) -> None:
+        """Keep this picture if somebody watches; the one that waited goes."""
+        with self._changed:
+            if self._stopping or result.camera not in self._watched:
+                return
+            if self._clock_ns() < self._due_ns.get(result.camera, 0):
+                return
+            self._let_go(result.camera)
+            self._waiting[result.camera] = (result, lease.retain())
+            self._changed.notify_all()
+
+    def _let_go(self, camera: str) -> None:
+        waiting = self._waiting.pop(camera, None)
+        if waiting is not None:
+            waiting[1].release()
+
+    def _run(self) -> None:
+        while (job := self._next()) is not None:
+            result, lease = job
+            try:
+                with lease:
+                    done, jpeg = cv2.imencode(".jpg", lease.pixels, self._parameters)
+                if done:
+                    self._publish(LivePicture(result, jpeg.tobytes()))
+            except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
+                logger.bind(camera=result.camera).exception("live picture: not encoded")
+
+    def _next(self) -> tuple[Result, Lease] | None:
+        with self._changed:
+            while not self._waiting and not self._stopping:
+                self._changed.wait()
+            if self._stopping:
+                for camera in list(self._waiting):
+                    self._let_go(camera)
+                return None
+            camera = next(iter(self._waiting))
+            self._due_ns[camera] = self._due_after(camera)
+            return self._waiting.pop(camera)
+
+    def _due_after(self, camera: str) -> int:
+        """Keep an even beat: half a period of slack, so that 15 of 25 do not become 12.5."""
+        now = self._clock_ns()
+        due = self._due_ns.get(camera, 0) + self._period_ns
+        return due if now - due < self._period_ns else now + self._period_ns // 2

@@ -1,0 +1,195 @@
+"""The inference loop: one thread that owns every engine.
+
+It takes the newest frame of each camera in turn, fits it into a free engine slot and submits.
+While an engine works in the background the next frame is fitted into the other slot; an engine
+that works in the foreground is finished at once, so that no result waits for a next frame.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loguru import logger
+
+from appliance.buffers import Lease
+from appliance.engines import EngineSlot
+from appliance.errors import ApplianceError
+from appliance.geometry import Fit
+from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.served import ServedModel
+from appliance.values import Result
+
+IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
+FAILURE_PAUSE_S = 1.0
+
+
+class FrameSource(Protocol):
+    """What the loop needs of a camera."""
+
+    def take(self, after_sequence: int) -> Lease | None:
+        """The newest frame past `after_sequence`, or None; never waits."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One camera and the model that looks at it."""
+
+    key: str
+    source: FrameSource
+    model: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    lane: Lane
+    model: ServedModel
+    slot: EngineSlot
+    lease: Lease
+    fit: Fit
+    submitted_ns: int
+
+
+class Loop:
+    """Runs until stopped. `wake` is called by cameras when a frame is there.
+
+    Args:
+        lanes: the cameras, in the order in which they take turns.
+        on_result: gets each result with the lease on its frame, in the loop's thread; it
+            retains the lease if it needs the pixels after it returns.
+        on_failure: gets the model's name and the error when an engine fails.
+        heartbeat: ticked every turn.
+        clock_ns: monotonic.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        *,
+        on_result: Callable[[Result, Lease], None],
+        on_failure: Callable[[str, ApplianceError], None],
+        heartbeat: Heartbeat,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._lanes = deque(lanes)
+        self._on_result = on_result
+        self._on_failure = on_failure
+        self._heartbeat = heartbeat
+        self._clock_ns = clock_ns
+        self._models: dict[str, ServedModel] = {}
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._in_flight: deque[_InFlight] = deque()
+        self._at = ""  # the model at work, for the message when it fails
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take frames."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the loop to end after the frame it is at; idempotent."""
+        self._stop.set()
+        self.wake()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def wake(self) -> None:
+        """A frame is there, or something changed."""
+        self._wake.set()
+
+    def install(self, model: ServedModel) -> None:
+        """Serve `model` from the next turn on. Called once for each model."""
+        self._models[model.name] = model
+        self.wake()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._heartbeat.tick()
+            try:
+                self._turn()
+            except ApplianceError as error:
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
+                logger.exception("inference loop: unexpected error")
+                self._fail(ApplianceError(f"inference failed: {type(error).__name__}"))
+        self._drain()
+
+    def _turn(self) -> None:
+        """One frame in, or one result out, or a sleep."""
+        self._wake.clear()
+        submitted = self._submit_next()
+        if self._in_flight and (not submitted or self._is_full()):
+            self._finish()
+        elif not submitted:
+            self._wake.wait(IDLE_S)
+
+    def _submit_next(self) -> bool:
+        for _ in range(len(self._lanes)):
+            lane = self._lanes[0]
+            self._lanes.rotate(-1)
+            model = self._models.get(lane.model)
+            if model is None or not model.free:
+                continue
+            lease = lane.source.take(lane.sequence)
+            if lease is not None:
+                self._submit(lane, model, lease)
+                return True
+        return False
+
+    def _submit(self, lane: Lane, model: ServedModel, lease: Lease) -> None:
+        lane.sequence = lease.stamp.sequence
+        slot = model.free.popleft()
+        self._at = model.name
+        try:
+            fit = model.letterbox.place(lease.pixels, slot.frames[0])
+            submitted_ns = self._clock_ns()
+            model.engine.submit(slot)
+        except BaseException:
+            model.free.append(slot)
+            lease.release()
+            raise
+        self._in_flight.append(_InFlight(lane, model, slot, lease, fit, submitted_ns))
+
+    def _is_full(self) -> bool:
+        """Nothing to gain from waiting: the engine is done, or has no slot to fill meanwhile."""
+        newest = self._in_flight[-1].model
+        return not newest.engine.overlaps or not newest.free
+
+    def _finish(self) -> None:
+        job = self._in_flight.popleft()
+        self._at = job.model.name
+        try:
+            job.model.engine.wait(job.slot)
+            ready_ns = self._clock_ns()
+            detections = job.model.task.finish(job.slot.outputs, job.fit, job.model.rules)
+            result = Result(
+                camera=job.lane.key,
+                stamp=job.lease.stamp,
+                size_wh=job.fit.source_wh,
+                detections=detections,
+                inference_ms=(ready_ns - job.submitted_ns) / 1e6,
+                finished_ns=self._clock_ns(),
+            )
+            self._on_result(result, job.lease)
+        finally:
+            job.model.free.append(job.slot)
+            job.lease.release()
+
+    def _fail(self, error: ApplianceError) -> None:
+        """Say so and go on after a pause: the next frame may do better."""
+        self._on_failure(self._at, error)
+        self._stop.wait(FAILURE_PAUSE_S)
+
+    def _drain(self) -> None:
+        while self._in_flight:
+            job = self._in_flight.popleft()
+            job.lease.release()
+        for model in self._models.values():
+            model.engine.close()

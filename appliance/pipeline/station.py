@@ -1,0 +1,132 @@
+"""The running station seen as a whole: one reading made of all parts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from appliance.capture.camera import Camera
+from appliance.pipeline.encoder import LiveEncoder
+from appliance.pipeline.engine_room import EngineRoom
+from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.loop import Loop
+from appliance.pipeline.stats import CameraStats
+from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.values import CameraState, EngineState, Health
+
+STUCK_S = 10.0  # a loop that has not ticked for this long hangs
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """The parts, and how they are.
+
+    Attributes:
+        cameras: by key, in the order of the settings.
+        models: the model that looks at each camera, by its key.
+        stats: figures of each camera, by its key.
+        room: brings engines up.
+        loop: runs them.
+        encoder: pictures for viewers.
+        heartbeat: the loop's.
+        state_folder: whose disk is watched.
+        wall_s: wall clock, for labels.
+        viewers: how many live views are open.
+        started_s: wall clock of the start.
+    """
+
+    cameras: Mapping[str, Camera]
+    models: Mapping[str, str]
+    stats: Mapping[str, CameraStats]
+    room: EngineRoom
+    loop: Loop
+    encoder: LiveEncoder
+    heartbeat: Heartbeat
+    state_folder: Path
+    wall_s: Callable[[], float]
+    viewers: Callable[[], int]
+    started_s: float
+
+    def reading(self) -> StationReading:
+        """Everything at this moment."""
+        cameras = tuple(self._camera(key, camera) for key, camera in self.cameras.items())
+        engines = self.room.readings()
+        loop_age_s = self.heartbeat.age_s()
+        health, reasons = judge(cameras, engines, loop_age_s)
+        now_s = self.wall_s()
+        return StationReading(
+            now_s=now_s,
+            health=health,
+            reasons=reasons,
+            cameras=cameras,
+            engines=engines,
+            viewers=self.viewers(),
+            disk_used=psutil.disk_usage(str(self.state_folder)).percent / 100,
+            memory_bytes=psutil.Process().memory_info().rss,
+            uptime_s=now_s - self.started_s,
+            loop_age_s=loop_age_s,
+        )
+
+    def sample(self) -> None:
+        """Once a second: let the cameras' histories grow."""
+        for key, camera in self.cameras.items():
+            status = camera.status()
+            live = status.state is CameraState.LIVE
+            self.stats[key].sample(dropped=status.frames_dropped, live=live)
+
+    def _camera(self, key: str, camera: Camera) -> CameraReading:
+        status, figures = camera.status(), self.stats[key].figures()
+        return CameraReading(
+            key=status.key,
+            name=status.name,
+            model=self.models[key],
+            state=status.state,
+            since_s=status.since_s,
+            sentence=status.sentence,
+            next_step=status.next_step,
+            attempt=status.attempt,
+            retry_in_s=status.retry_in_s,
+            fps=figures.fps,
+            source_fps=status.source_fps,
+            inference_ms=figures.inference_ms,
+            inference_p99_ms=figures.inference_p99_ms,
+            age_ms=figures.age_ms,
+            age_p99_ms=figures.age_p99_ms,
+            grabbed=status.frames_grabbed,
+            inferred=figures.inferred,
+            dropped=status.frames_dropped,
+            dropped_per_minute=figures.dropped_per_minute,
+            size_wh=status.size_wh,
+            fps_history=figures.fps_history,
+        )
+
+
+def judge(
+    cameras: Sequence[CameraReading], engines: Sequence[EngineReading], loop_age_s: float
+) -> tuple[Health, tuple[str, ...]]:
+    """The station in one word, and a sentence for everything that is not as it should be.
+
+    Ready means that the engines run and the loop ticks. A camera that is away makes the station
+    degraded, and it stays ready: restarting it would bring no camera back.
+    """
+    reasons = [
+        f"{camera.name} is {camera.state}"
+        for camera in cameras
+        if camera.state in {CameraState.OFFLINE, CameraState.STALLED}
+    ]
+    if not cameras:
+        reasons.append("No camera is configured: set APPLIANCE_CAMERAS__<KEY>__URL")
+    failed = [e for e in engines if e.state is EngineState.FAILED]
+    coming = [e for e in engines if e.state in {EngineState.WAITING, EngineState.BUILDING}]
+    engine_reasons = [
+        f"{engine.model}: {engine.sentence or 'loading'}" for engine in failed + coming
+    ]
+    if loop_age_s > STUCK_S:
+        reasons.insert(0, f"The inference loop has not moved for {loop_age_s:.0f} s")
+        return Health.FAILED, tuple(engine_reasons + reasons)
+    if failed:
+        return Health.FAILED, tuple(engine_reasons + reasons)
+    if coming:
+        return Health.STARTING, tuple(engine_reasons + reasons)
+    return (Health.DEGRADED if reasons else Health.READY), tuple(reasons)

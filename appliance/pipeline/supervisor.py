@@ -1,0 +1,74 @@
+"""Watches over the station once a second, and alone feeds the service manager's watchdog.
+
+The watchdog is fed while the vital loop ticks, idle turns included. A dead camera is a degraded
+station, not a hang: restarting the process would not bring it back.
+"""
+
+import threading
+from collections.abc import Callable
+
+from loguru import logger
+
+from appliance.pipeline.station import STUCK_S, Station
+from appliance.readings import StationReading
+from appliance.values import Health
+
+PERIOD_S = 1.0
+
+
+class Supervisor:
+    """One thread.
+
+    Args:
+        station: what is watched.
+        notify: tells the service manager, in sd_notify's words; does nothing without one.
+        period_s: between two looks; at most half the watchdog's time.
+    """
+
+    def __init__(
+        self, station: Station, notify: Callable[[str], None], *, period_s: float = PERIOD_S
+    ) -> None:
+        self._station = station
+        self._notify = notify
+        self._period_s = period_s
+        self._stop = threading.Event()
+        self._health: Health | None = None
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; idempotent."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        looks_per_sample = max(1, round(PERIOD_S / self._period_s))
+        look = 0
+        while not self._stop.wait(self._period_s):
+            look += 1
+            try:
+                if look % looks_per_sample == 0:
+                    self._station.sample()
+                self._look(self._station.reading())
+            except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
+                logger.exception("supervisor: unexpected error")
+
+    def _look(self, reading: StationReading) -> None:
+        if reading.health is not self._health:
+            self._health = reading.health
+            logger.info("station: {}", _line(reading))
+            self._notify(f"STATUS={_line(reading)}")
+        if reading.loop_age_s <= STUCK_S:
+            self._notify("WATCHDOG=1")
+
+
+def _line(reading: StationReading) -> str:
+    return ". ".join([reading.health.capitalize(), *reading.reasons])

@@ -1,0 +1,1 @@
+"""Hands readings on to other systems."""

@@ -1,0 +1,296 @@
+"""The gate: a pure ASGI layer before everything, which denies by default.
+
+It knows no route but those of `appliance.web.routes`. For each request it asks, in this order:
+is the host one of ours, is there a rule, who is calling, may they, does an unsafe request come
+from our own page, is the body small enough. Only then does anything else see the request.
+"""
+
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from appliance.settings import Role
+from appliance.web.headers import secured
+from appliance.web.routes import Audience, Rule, find
+from appliance.web.sessions import Session, Sessions
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SESSION_KEY = "appliance.session"
+TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
+SAFE_METHODS = {"GET", "HEAD"}
+SESSION_OVER = 4401
+_RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """What the gate needs of the settings.
+
+    Attributes:
+        base_path: "" or as "/cam".
+        hosts: names by which the page may be called, beside addresses and the box's own names.
+        https: a proxy in front speaks TLS.
+        metrics_token: for machines; None refuses them all.
+    """
+
+    base_path: str
+    hosts: tuple[str, ...]
+    https: bool
+    metrics_token: str | None
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name; with TLS one that browsers bind to this host."""
+        return "__Host-appliance" if self.https else "appliance"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The gate's own answer."""
+
+    status: int
+    text: str = ""
+    location: str = ""
+
+
+class _BodyTooLargeError(Exception):
+    pass
+
+
+class Gate:
+    """See the module's text.
+
+    Args:
+        app: what lies behind.
+        policy: from the settings.
+        sessions: who is signed in.
+        page_head: our tags for the end of the <head> of Gradio's page.
+    """
+
+    def __init__(self, app: App, policy: GatePolicy, sessions: Sessions, *, page_head: str) -> None:
+        self._app = app
+        self._page_head = page_head
+        self._policy = policy
+        self._sessions = sessions
+        own = socket.gethostname().lower()
+        self._hosts = {"localhost", own, f"{own}.local", *(host.lower() for host in policy.hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, or answer it."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = self._path(scope)
+        rule = find(path, scope["method"]) if path is not None else None
+        nonce = secrets.token_urlsafe(16) if rule is not None and rule.page else ""
+        secure = _securing(send, path=path or "", nonce=nonce, https=self._policy.https)
+        refusal = self._refusal(scope, rule)
+        if refusal is not None:
+            await _answer(secure, refusal)
+            return
+        assert rule is not None  # noqa: S101 - _refusal answers a request without a rule
+        if nonce:
+            _forget_encodings(scope)
+            secure = _finishing(secure, nonce, self._page_head)
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await secure(message)
+
+        try:
+            await self._app(scope, _limited(receive, rule.body_limit), watched)
+        except _BodyTooLargeError:
+            if not started:
+                await _answer(secure, Refusal(413, "The request is too large."))
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = self._path(scope)
+        rule = find(path, "WEBSOCKET") if path is not None else None
+        if rule is None or not self._host_is_ours(scope) or not _same_origin(scope):
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        session = self._session(scope)
+        if session is None or not _may(session, rule):
+            # Accepted first, so that the page learns the reason and not just of a failure.
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": SESSION_OVER})
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, rule: Rule | None) -> Refusal | None:
+        """The answer to a request that may not pass; None where it may."""
+        if not self._host_is_ours(scope):
+            return Refusal(421, "This name is not served here. Set APPLIANCE_WEB__HOSTS.")
+        if rule is not None and rule.audience is Audience.TOKEN:
+            return None if self._bears_token(scope) else Refusal(401, "A bearer token is needed.")
+        if rule is None or rule.audience is not Audience.STRANGER:
+            refusal = self._refusal_of_person(scope, rule)
+            if refusal is not None:
+                return refusal
+        if scope["method"] not in SAFE_METHODS and not _same_origin(scope):
+            return Refusal(403, "The request did not come from this page.")
+        return None
+
+    def _refusal_of_person(self, scope: Scope, rule: Rule | None) -> Refusal | None:
+        session = self._session(scope)
+        if session is None:
+            return self._to_login(scope)
+        if rule is None:
+            return Refusal(404, "There is nothing here.")
+        if not _may(session, rule):
+            return Refusal(403, "Your role may not do this.")
+        if rule.by_hand:
+            self._sessions.use(session)
+        return None
+
+    def _to_login(self, scope: Scope) -> Refusal:
+        if scope["method"] == "GET" and "text/html" in _header(scope, b"accept"):
+            return Refusal(303, location=f"{self._policy.base_path}/login")
+        return Refusal(401, "Sign in first.")
+
+    def _path(self, scope: Scope) -> str | None:
+        """The path below the base path; None outside it."""
+        path, base = str(scope["path"]), self._policy.base_path
+        if not path.startswith(f"{base}/"):
+            return None
+        return path[len(base) :]
+
+    def _host_is_ours(self, scope: Scope) -> bool:
+        """Addresses are always fine: to be tricked by DNS takes a name."""
+        try:
+            name = urlsplit(f"//{_header(scope, b'host')}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._hosts or _is_address(name)
+
+    def _session(self, scope: Scope) -> Session | None:
+        token = cookie_of(scope, self._policy.cookie)
+        session = self._sessions.find(token) if token else None
+        scope[SESSION_KEY], scope[TOKEN_KEY] = session, token
+        return session
+
+    def _bears_token(self, scope: Scope) -> bool:
+        scheme, _, token = _header(scope, b"authorization").partition(" ")
+        wanted = self._policy.metrics_token
+        if wanted is None or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(token.strip().encode(), wanted.encode())
+
+
+def cookie_of(scope: Scope, name: str) -> str:
+    """A cookie's value, or nothing."""
+    try:
+        cookies = SimpleCookie(_header(scope, b"cookie"))
+    except CookieError:
+        return ""
+    return cookies[name].value if name in cookies else ""
+
+
+def _may(session: Session, rule: Rule) -> bool:
+    return isinstance(rule.audience, Role) and _RANK[session.role] >= _RANK[rule.audience]
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """A header's value; a repeated one counts as none, since two readers could differ."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return values[0].decode("latin-1") if len(values) == 1 else ""
+
+
+def _same_origin(scope: Scope) -> bool:
+    """The Origin header must be there and name the host that was called."""
+    origin = urlsplit(_header(scope, b"origin"))
+    host = _header(scope, b"host")
+    return bool(host) and origin.scheme in {"http", "https"} and origin.netloc == host
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Counts the bytes that really come, whatever Content-Length says."""
+    seen = 0
+
+    async def limited() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _BodyTooLargeError
+        return message
+
+    return limited
+
+
+def _securing(send: Send, *, path: str, nonce: str, https: bool) -> Send:
+    async def secure(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own: Iterable[tuple[bytes, bytes]] = message.get("headers", [])
+            headers = secured(own, path=path, nonce=nonce, https=https)
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return secure
+
+
+def _forget_encodings(scope: Scope) -> None:
+    """The page must come unpacked, so that the nonce can be put in."""
+    scope["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
+
+
+def _finishing(send: Send, nonce: str, head: str) -> Send:
+    """Holds the page back until it is whole, adds our tags, and marks every script as ours."""
+    start: Message = {}
+    parts: list[bytes] = []
+
+    async def collect(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+            return
+        parts.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        body = b"".join(parts).replace(b"</head>", f"{head}</head>".encode(), 1)
+        body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
+        headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({**start, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return collect
+
+
+async def _answer(send: Send, refusal: Refusal) -> None:
+    body = refusal.text.encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if refusal.location:
+        headers.append((b"location", refusal.location.encode()))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

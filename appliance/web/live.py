@@ -1,0 +1,199 @@
+"""The live view's server side: one acknowledged WebSocket for each open page.
+
+The encoder hands each picture over once, for all viewers. A viewer gets the newest picture of a
+camera only after it has drawn the one before: a slow one sees fewer pictures, never old ones,
+and nothing piles up for it.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.readings import StationReading
+from appliance.web.gate import SESSION_KEY, SESSION_OVER, TOKEN_KEY
+from appliance.web.messages import picture_message, station_message
+from appliance.web.sessions import Session, Sessions
+
+READING_PERIOD_S = 0.5
+SEND_TIMEOUT_S = 5.0
+TOO_MANY = 4429
+GOING_AWAY = 1001
+MESSAGE_LIMIT = 16 * 1024
+
+
+@dataclass(slots=True)
+class _Viewer:
+    """One page. `ready` holds the cameras whose last picture it has drawn."""
+
+    session: Session
+    token: str
+    watching: set[str] = field(default_factory=set)
+    ready: set[str] = field(default_factory=set)
+    sent: dict[str, int] = field(default_factory=dict)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class LiveHub:
+    """Brings pictures and readings to viewers. Lives in the event loop, but for `publish`.
+
+    Args:
+        cameras: keys that may be watched.
+        sessions: a viewer whose session is over is closed.
+        station: name and version, for the page.
+        confidence: the station's floor of scores.
+        viewers: most viewers at a time.
+        clock_ns: monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        cameras: frozenset[str],
+        sessions: Sessions,
+        station: dict[str, str],
+        confidence: float,
+        viewers: int,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._cameras = cameras
+        self._sessions = sessions
+        self._station = station
+        self._confidence = confidence
+        self._limit = viewers
+        self._clock_ns = clock_ns
+        self._encoder: LiveEncoder
+        self._reading: Callable[[], StationReading]
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._viewers: list[_Viewer] = []
+        self._latest: dict[str, tuple[int, bytes]] = {}
+        self._closing = False
+
+    def connect(self, encoder: LiveEncoder, reading: Callable[[], StationReading]) -> None:
+        """The encoder that calls `publish`, and the station now; before the first viewer."""
+        self._encoder = encoder
+        self._reading = reading
+
+    def count(self) -> int:
+        """Open viewers; may be asked from any thread."""
+        return len(self._viewers)
+
+    def publish(self, picture: LivePicture) -> None:
+        """Called by the encoder's thread; never waits."""
+        event_loop = self._event_loop
+        if event_loop is None or event_loop.is_closed():
+            return
+        message = picture_message(picture, now_ns=self._clock_ns())
+        event_loop.call_soon_threadsafe(self._deliver, picture, message)
+
+    def close(self) -> None:
+        """The server ends: tell every viewer, who will come back by itself."""
+        self._closing = True
+        for viewer in self._viewers:
+            viewer.wake.set()
+
+    def _deliver(self, picture: LivePicture, message: bytes) -> None:
+        camera = picture.result.camera
+        self._latest[camera] = (picture.result.stamp.sequence, message)
+        for viewer in self._viewers:
+            if camera in viewer.watching:
+                viewer.wake.set()
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One viewer, from connect to goodbye."""
+        self._event_loop = asyncio.get_running_loop()
+        await socket.accept()
+        if len(self._viewers) >= self._limit:
+            await socket.close(TOO_MANY)
+            return
+        viewer = _Viewer(socket.scope[SESSION_KEY], socket.scope[TOKEN_KEY])
+        self._viewers.append(viewer)
+        listening = asyncio.create_task(self._listen(socket, viewer))
+        try:
+            await self._talk(socket, viewer, listening)
+        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            return  # a viewer that goes, or reads nothing, is a normal end
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            self._viewers.remove(viewer)
+            self._watch(viewer, set())
+
+    async def _talk(
+        self, socket: WebSocket, viewer: _Viewer, listening: asyncio.Task[None]
+    ) -> None:
+        next_reading_s = 0.0
+        now_s = asyncio.get_running_loop().time
+        while not listening.done():
+            if self._closing:
+                await socket.close(GOING_AWAY)
+                return
+            if self._sessions.find(viewer.token) is None:
+                await socket.close(SESSION_OVER)
+                return
+            viewer.wake.clear()
+            await self._send_pictures(socket, viewer)
+            if now_s() >= next_reading_s:
+                next_reading_s = now_s() + READING_PERIOD_S
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await socket.send_text(self._reading_text(viewer))
+            try:
+                async with asyncio.timeout(max(0.0, next_reading_s - now_s())):
+                    await viewer.wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _send_pictures(self, socket: WebSocket, viewer: _Viewer) -> None:
+        for camera in tuple(viewer.ready & viewer.watching):
+            sequence, message = self._latest.get(camera, (0, b""))
+            if sequence <= viewer.sent.get(camera, 0):
+                continue
+            viewer.ready.discard(camera)
+            viewer.sent[camera] = sequence
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await socket.send_bytes(message)
+
+    def _reading_text(self, viewer: _Viewer) -> str:
+        who = {"user": viewer.session.user, "role": str(viewer.session.role)}
+        message = station_message(self._reading(), {**self._station, **who}, self._confidence)
+        message["session_ends_in_s"] = round(self._sessions.ends_in_s(viewer.session))
+        return json.dumps(message, separators=(",", ":"))
+
+    async def _listen(self, socket: WebSocket, viewer: _Viewer) -> None:
+        while True:
+            text = await socket.receive_text()
+            message = _parse(text)
+            if message is None:
+                return
+            if isinstance(message.get("watch"), list):
+                wanted = {key for key in message["watch"] if isinstance(key, str)}
+                self._watch(viewer, wanted & self._cameras)
+            if message.get("ack") in viewer.watching:
+                viewer.ready.add(message["ack"])
+            if message.get("active") is True:
+                self._sessions.use(viewer.session)
+            viewer.wake.set()
+
+    def _watch(self, viewer: _Viewer, cameras: set[str]) -> None:
+        for camera in cameras - viewer.watching:
+            self._encoder.watch(camera)
+            viewer.ready.add(camera)
+            viewer.sent.pop(camera, None)
+        for camera in viewer.watching - cameras:
+            self._encoder.unwatch(camera)
+        viewer.watching = cameras
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    """A viewer's message; None ends the connection, since our own page sends nothing else."""
+    if len(text) > MESSAGE_LIMIT:
+        return None
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None

@@ -1,0 +1,94 @@
+"""What the live view's WebSocket says: readings as JSON, pictures as JSON and a JPEG.
+
+A picture is one binary message: four bytes with the length of the JSON, big-endian, the JSON,
+the JPEG. Boxes and picture travel together, so that they always belong together.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from appliance.pipeline.encoder import LivePicture
+from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.values import EngineState
+
+
+def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
+    """One picture with its predictions.
+
+    Args:
+        picture: encoded.
+        now_ns: monotonic; the age that is told is that of the sending.
+    """
+    result = picture.result
+    detections = result.detections
+    header = {
+        "camera": result.camera,
+        "sequence": result.stamp.sequence,
+        "captured_at_s": round(result.stamp.captured_at_s, 3),
+        "age_ms": round((now_ns - result.stamp.captured_ns) / 1e6, 1),
+        "size_wh": result.size_wh,
+        "boxes": detections.boxes_xyxy_px.round(1).tolist(),
+        "scores": detections.scores.round(3).tolist(),
+        "class_ids": detections.class_ids.tolist(),
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"".join((struct.pack(">I", len(text)), text, picture.jpeg))
+
+
+def station_message(
+    reading: StationReading, station: Mapping[str, str], confidence: float
+) -> dict[str, Any]:
+    """The station for the page; see the protocol in ARCHITECTURE.md.
+
+    Args:
+        reading: now.
+        station: name, version, and who is looking.
+        confidence: the station's floor of scores.
+    """
+    first = reading.engines[0] if reading.engines else None
+    return {
+        "type": "station",
+        "now_s": round(reading.now_s, 3),
+        "station": dict(station),
+        "health": {"state": reading.health, "reasons": reading.reasons},
+        "engine": _engine(first) if first else None,
+        "disk": {"used_percent": _percent(reading.disk_used)},
+        "classes": first.labels if first else (),
+        "confidence": confidence,
+        "cameras": [_camera(camera) for camera in reading.cameras],
+    }
+
+
+def _engine(engine: EngineReading) -> dict[str, Any]:
+    state = "building" if engine.state is EngineState.WAITING else str(engine.state)
+    if engine.state is EngineState.RUNNING and engine.sentence:
+        state = "fallback"
+    return {
+        "model": engine.model,
+        "asked": engine.asked,
+        "running": engine.running,
+        "precision": engine.precision,
+        "state": state,
+        "sentence": engine.sentence,
+        "next": engine.next_step,
+        "progress": engine.progress,
+    }
+
+
+def _camera(camera: CameraReading) -> dict[str, Any]:
+    document = asdict(camera)
+    document["next"] = document.pop("next_step")
+    document["dropped_total"] = document.pop("dropped")
+    for unsaid in ("grabbed", "inferred"):
+        del document[unsaid]
+    for name, value in document.items():
+        if isinstance(value, float) and name != "since_s":
+            document[name] = round(value, 1)
+    return document
+
+
+def _percent(share: float | None) -> int | None:
+    return None if share is None else round(share * 100)

@@ -1,0 +1,49 @@
+"""The page that stands in for the station while its settings are wrong.
+
+Strangers see it, so it names variables, forms and examples, never a value. Nothing else runs.
+"""
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from appliance.settings import Problem
+from appliance.web.gate import App, Message, Receive, Scope, Send
+from appliance.web.headers import secured
+from appliance.web.templates import STATIC, Pages
+
+
+def problem_application(problems: Sequence[Problem], *, base: str, version: str) -> App:
+    """Answers every page with the list of problems, and every readiness check with no."""
+    pages = Pages(base=base, station_name="", version=version)
+    text = pages.render("problem.html", problems=problems)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.mount(f"{base}/static/public", StaticFiles(directory=STATIC / "public"))
+
+    @app.get(f"{base}/api/health")
+    async def health() -> Response:
+        return JSONResponse({"status": "live"})
+
+    @app.get("/{path:path}")
+    async def page(path: str) -> Response:
+        if path.removeprefix(base.lstrip("/")).strip("/") == "api/ready":
+            return JSONResponse({"ready": False, "health": "failed"}, status_code=503)
+        return HTMLResponse(text, status_code=503)
+
+    return _secured(app)
+
+
+def _secured(app: App) -> App:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def secure(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = message.get("headers", [])
+                headers = secured(own, path="/problem", nonce="", https=False)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await app(scope, receive, secure)
+
+    return answer

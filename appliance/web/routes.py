@@ -1,0 +1,91 @@
+"""Which requests are let through, and for whom: everything else is refused.
+
+A new route answers nobody until it stands here. The patterns name paths below the base path.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.settings import Role
+
+KIB = 1024
+
+
+class Audience(Enum):
+    """Who may call a route, beside a role."""
+
+    STRANGER = "stranger"
+    TOKEN = "token"  # noqa: S105 - a kind of caller
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of request.
+
+    Attributes:
+        pattern: matches the whole path below the base path.
+        audience: a stranger, a token's bearer, or the least role.
+        methods: HTTP methods, or "WEBSOCKET".
+        body_limit: largest request body, bytes.
+        page: a document that gets a nonce into its script tags.
+        by_hand: a person's doing, which keeps a session alive; a page that refreshes itself
+            does not.
+    """
+
+    pattern: re.Pattern[str]
+    audience: Audience | Role
+    methods: frozenset[str]
+    body_limit: int = 0
+    page: bool = False
+    by_hand: bool = True
+
+
+def _rule(
+    pattern: str,
+    audience: Audience | Role,
+    *methods: str,
+    body_limit: int = 0,
+    page: bool = False,
+    by_hand: bool = True,
+) -> Rule:
+    names = frozenset(methods or ("GET", "HEAD"))
+    return Rule(re.compile(pattern), audience, names, body_limit, page, by_hand)
+
+
+_ID = r"[A-Za-z0-9_-]{1,64}"
+
+RULES: tuple[Rule, ...] = (
+    # Strangers: the way in, and nothing else.
+    _rule(r"/login", Audience.STRANGER, "GET", "HEAD"),
+    _rule(r"/login", Audience.STRANGER, "POST", body_limit=4 * KIB),
+    _rule(r"/static/public/[a-z0-9._-]+", Audience.STRANGER),
+    _rule(r"/api/health", Audience.STRANGER),
+    # Machines.
+    _rule(r"/api/ready", Audience.TOKEN),
+    _rule(r"/metrics", Audience.TOKEN),
+    # Everybody who is signed in.
+    _rule(r"/", Role.VIEWER),
+    _rule(r"/logout", Role.VIEWER, "POST", body_limit=4 * KIB),
+    _rule(r"/player", Role.VIEWER),
+    _rule(r"/static/(?!public/)[a-z0-9/._-]+", Role.VIEWER),
+    _rule(r"/live", Role.VIEWER, "WEBSOCKET"),
+    # Gradio's page: the document, its files, and the events of the tabs.
+    _rule(r"/ui/", Role.VIEWER, page=True),
+    _rule(r"/ui/config", Role.VIEWER),
+    _rule(r"/ui/theme\.css", Role.VIEWER),
+    _rule(r"/ui/(assets|static|svelte|custom_component)/[A-Za-z0-9/._@-]+", Role.VIEWER),
+    _rule(r"/ui/gradio_api/heartbeat/" + _ID, Role.VIEWER, by_hand=False),
+    _rule(r"/ui/gradio_api/queue/data", Role.VIEWER, by_hand=False),
+    _rule(r"/ui/gradio_api/queue/join", Role.VIEWER, "POST", body_limit=256 * KIB, by_hand=False),
+)
+
+
+def find(path: str, method: str) -> Rule | None:
+    """The rule for a request, or None: refuse it."""
+    if ".." in path or "//" in path:
+        return None
+    for rule in RULES:
+        if method in rule.methods and rule.pattern.fullmatch(path):
+            return rule
+    return None

@@ -1,0 +1,78 @@
+/**
+ * The page around the player. The player owns the connection and passes on what the station says;
+ * this fills the bar at the top, speaks to screen readers, and turns pages by key.
+ */
+
+import { Announcer } from "./outer/announcer.js";
+import { chips, lostChips } from "./outer/chips.js";
+import { nameThemeButton, say, updateHeader } from "./outer/header.js";
+import { StationClock } from "./shared/clock.js";
+import { isShortcut } from "./shared/keys.js";
+
+const TICK_MS = 500;
+const SEQUENCE_MS = 1500; // from "G" to the page's letter
+const PAGES = { l: "Live", s: "System" };
+
+class Page {
+  #announcer = new Announcer();
+  #clock = new StationClock();
+  #connection = "opening";
+  #station = null;
+  #sequenceUntil_ms = 0;
+
+  start() {
+    addEventListener("message", (event) => this.#hear(event));
+    addEventListener("keydown", (event) => isShortcut(event) && this.#press(event.key));
+    addEventListener("click", (event) => {
+      const page = event.target.closest?.("#station-bar [data-page]")?.dataset.page;
+      if (page) openPage(page);
+    });
+    document.addEventListener("themechange", nameThemeButton);
+    setInterval(() => this.#update(), TICK_MS);
+  }
+
+  #hear({ origin, source, data }) {
+    if (origin !== location.origin || source !== playerFrame()?.contentWindow) return;
+    if (data.type === "key") this.#press(data.key, { fromPlayer: true });
+    if (data.type === "station") {
+      this.#station = data;
+      this.#clock.set(data.now_s);
+      const news = this.#announcer.station(data);
+      if (news) say("polite", news);
+    }
+    if (data.type === "connection") {
+      this.#connection = data.state;
+      const news = this.#announcer.connection(data.state);
+      if (news !== null) say("assertive", news);
+    }
+  }
+
+  #press(key, { fromPlayer = false } = {}) {
+    const now_ms = performance.now();
+    const page = now_ms < this.#sequenceUntil_ms ? PAGES[key.toLowerCase()] : undefined;
+    this.#sequenceUntil_ms = key.toLowerCase() === "g" ? now_ms + SEQUENCE_MS : 0;
+    if (page) openPage(page);
+    else if (!fromPlayer && playerFrame()?.checkVisibility()) {
+      playerFrame().contentWindow.postMessage({ type: "key", key }, location.origin);
+    }
+  }
+
+  #update() {
+    nameThemeButton();
+    if (this.#station === null) return;
+    const heard = this.#connection === "open";
+    const shown = heard ? chips(this.#station) : lostChips(this.#connection);
+    updateHeader({ chips: shown, station: this.#station.station, now_s: this.#clock.now_s() });
+  }
+}
+
+function playerFrame() {
+  return document.querySelector("iframe.player-frame");
+}
+
+function openPage(name) {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  tabs.find((tab) => tab.textContent.trim() === name)?.click();
+}
+
+new Page().start();

@@ -1,0 +1,83 @@
+/** The status strip in words: what each chip says of the station, worst state first. */
+
+import { DASH, fixed } from "../shared/words.js";
+
+const DISK_WARN_PERCENT = 90;
+const ORDER = [
+  { state: "offline", words: "offline", tone: "fault" },
+  { state: "stalled", words: "stalled", tone: "warn" },
+  { state: "connecting", words: "connecting", tone: "busy" },
+  { state: "ended", words: "ended", tone: "" },
+  { state: "live", words: "live", tone: "" },
+];
+
+/**
+ * @typedef {{tone: string, icon: string, parts: Part[]}} Chip
+ * @typedef {{text: string, strong?: boolean, wide?: boolean}} Part
+ *   `wide` parts are left out on narrow screens.
+ */
+
+/** @returns {Record<string, Chip>} chips by name, for a station message */
+export function chips(station) {
+  return {
+    cameras: cameras(station.cameras),
+    engine: engine(station.engine),
+    disk: disk(station.disk),
+  };
+}
+
+/** The chips while the station is not heard: one says so, the others know nothing. */
+export function lostChips(state) {
+  const unknown = (name) => ({ tone: "", icon: "connecting", parts: [plain(`${name} `), strong(DASH)] });
+  const text = state === "over" ? "Signed out" : "No connection";
+  return {
+    cameras: { tone: "warn", icon: "stalled", parts: [strong(text)] },
+    engine: unknown("Engine"),
+    disk: unknown("Disk"),
+  };
+}
+
+function cameras(list) {
+  const found = ORDER.map((entry) => ({
+    ...entry,
+    count: list.filter((camera) => camera.state === entry.state).length,
+  })).filter((entry) => entry.count > 0);
+  if (found.length === 0) return { tone: "", icon: "ended", parts: [plain("No camera")] };
+  const [worst] = found;
+  const noun = list.length === 1 ? " camera" : " cameras";
+  const parts = found.flatMap(({ count, words, tone }, index) => {
+    // Beside trouble, what is well can be left out.
+    const wide = tone === "" && worst.tone !== "";
+    return [
+      { text: `${index ? "\u2002" : ""}${count}`, strong: true, wide },
+      ...(found.length === 1 ? [{ text: noun, wide: true }] : []),
+      { text: ` ${words}`, wide },
+    ];
+  });
+  return { tone: worst.tone, icon: worst.state, parts };
+}
+
+function engine({ state, running, precision, progress }) {
+  switch (state) {
+    case "building": {
+      const done = progress === null ? "building" : `${fixed(progress * 100, 0)} %`;
+      return { tone: "busy", icon: "busy", parts: [plain("Engine "), strong(done)] };
+    }
+    case "fallback":
+      return { tone: "warn", icon: "stalled", parts: [wide("Engine: "), strong("fallback")] };
+    case "failed":
+      return { tone: "fault", icon: "offline", parts: [wide("Engine "), strong("failed")] };
+    default:
+      return { tone: "", icon: "ok", parts: [wide(`${running} `), strong(precision)] };
+  }
+}
+
+function disk({ used_percent: used }) {
+  const full = used >= DISK_WARN_PERCENT;
+  const parts = [wide("Disk "), strong(`${fixed(used, 0)} %`)];
+  return { tone: full ? "warn" : "", icon: full ? "stalled" : "ok", parts };
+}
+
+const plain = (text) => ({ text });
+const strong = (text) => ({ text, strong: true });
+const wide = (text) => ({ text, wide: true });

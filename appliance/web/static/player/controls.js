@@ -1,0 +1,112 @@
+/** What the viewer can set: confidence and classes. Acts at once, on the last picture too. */
+
+import { element, setAttribute, setText } from "../shared/dom.js";
+import { className, fixed, whole } from "../shared/words.js";
+import { CONFIDENCE_MAX } from "./view.js";
+
+// A class that came by stays in its place for a while, so that the row does not jump.
+const REMEMBER_MS = 30000;
+
+/** The confidence slider. */
+export class Confidence {
+  #input = element("input", { id: "confidence", type: "range", step: "0.01" });
+  #value = element("output", { for: "confidence" });
+  #view;
+
+  constructor(view) {
+    this.#view = view;
+    const label = element("label", { for: "confidence" }, "Confidence from");
+    const head = element("div", { class: "panel-line" }, label, this.#value);
+    this.element = element("section", { class: "confidence panel control" }, head, this.#input);
+    this.#input.max = CONFIDENCE_MAX;
+    this.#input.addEventListener("input", () => {
+      view.confidence = Number(this.#input.value);
+    });
+    view.addEventListener("change", () => this.#update());
+    this.#update();
+  }
+
+  #update() {
+    const { confidence, floor } = this.#view;
+    const share = ((confidence - floor) / (CONFIDENCE_MAX - floor)) * 100;
+    this.#input.min = floor;
+    this.#input.value = confidence;
+    this.#input.style.setProperty("--share", `${share.toFixed(1)}%`);
+    setText(this.#value, fixed(confidence, 2));
+  }
+}
+
+/** "In view now": objects by class; each count is also the switch of its class. */
+export class Tally {
+  #total = element("span");
+  #row = element("div", { class: "tally-row", role: "group", "aria-label": "Classes shown" });
+  #buttons = new Map();
+  #seen_ms = new Map();
+  #view;
+
+  constructor(view) {
+    this.#view = view;
+    const choose = (text, all) => {
+      const button = element("button", { type: "button", class: "link control" }, text);
+      button.addEventListener("click", () => view.showAll(all));
+      return button;
+    };
+    const head = element(
+      "div",
+      { class: "panel-line" },
+      element("h2", {}, "In view now"),
+      this.#total,
+      choose("All", true),
+      choose("None", false),
+    );
+    this.element = element("section", { class: "tally panel" }, head, this.#row);
+  }
+
+  /**
+   * @param {Map<number, number>|null} counts objects by class id; null while they are unknown
+   * @param {string[]} classes names by class id
+   */
+  update(counts, classes) {
+    const now_ms = performance.now();
+    for (const id of counts?.keys() ?? []) this.#seen_ms.set(id, now_ms);
+    const ids = new Set(this.#view.chosen);
+    for (const [id, seen_ms] of this.#seen_ms) if (now_ms - seen_ms < REMEMBER_MS) ids.add(id);
+    const shown = [...ids].sort((a, b) => a - b);
+    this.#arrange(shown, classes);
+    for (const id of shown) this.#set(id, counts === null ? NaN : (counts.get(id) ?? 0));
+    setText(this.#total, totalWords(counts, this.#view));
+  }
+
+  #arrange(ids, classes) {
+    for (const id of ids) {
+      if (!this.#buttons.has(id)) this.#buttons.set(id, this.#button(className(classes, id), id));
+    }
+    const wanted = ids.map((id) => this.#buttons.get(id));
+    const same = wanted.every((button, index) => this.#row.children[index] === button);
+    if (!same || wanted.length !== this.#row.children.length) this.#row.replaceChildren(...wanted);
+  }
+
+  #button(name, id) {
+    const button = element("button", { type: "button" }, element("b"), element("span", {}, name));
+    button.addEventListener("click", () => this.#view.toggle(id));
+    return button;
+  }
+
+  #set(id, count) {
+    const button = this.#buttons.get(id);
+    setAttribute(button, "aria-pressed", String(this.#view.shows(id)));
+    setText(button.querySelector("b"), whole(count));
+  }
+}
+
+function totalWords(counts, view) {
+  if (counts === null) return "";
+  let all = 0;
+  let shown = 0;
+  for (const [id, count] of counts) {
+    all += count;
+    if (view.shows(id)) shown += count;
+  }
+  if (shown < all) return `${whole(shown)} of ${whole(all)} shown`;
+  return all === 1 ? "1 object" : `${whole(all)} objects`;
+}

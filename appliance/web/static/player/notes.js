@@ -1,0 +1,76 @@
+/** What concerns the whole page: the connection, and the engine when it needs a look. */
+
+import { element, icon, setIcon, setText } from "../shared/dom.js";
+import { clock, duration, engineTrouble } from "../shared/words.js";
+
+/**
+ * The connection in words, or null while all is well.
+ *
+ * @param {string} state of the Connection
+ * @param {object} facts `silent_s`; `picture_s`, the time of the newest picture or null; `now_s`
+ */
+export function connectionTrouble(state, { silent_s, picture_s, now_s }) {
+  const picture = picture_s === null ? "" : ` This picture is from ${clock(picture_s)}.`;
+  switch (state) {
+    case "lost":
+      return {
+        tone: "warn",
+        icon: "stalled",
+        head: `No connection for ${duration(silent_s)}.`,
+        text: `${picture} Tries again every 2 s.`.trim(),
+      };
+    case "full":
+      return {
+        tone: "warn",
+        icon: "stalled",
+        head: "Too many viewers.",
+        text: "Tries again every 10 s. Close a page that nobody watches.",
+      };
+    case "over":
+      return {
+        tone: "fault",
+        icon: "offline",
+        head: "Signed out",
+        text: `at ${clock(now_s - silent_s)}.`,
+        signIn: true,
+      };
+    default:
+      return null;
+  }
+}
+
+/** The station's engine as a note, or null. */
+export function engineNote(engine) {
+  const trouble = engineTrouble(engine);
+  return trouble && { ...trouble, text: engine.sentence, progress: engine.progress };
+}
+
+/** One line across the page. */
+export class Note {
+  #icon = icon("busy");
+  #head = element("strong");
+  #text = element("span");
+  #bar = element("progress", { class: "bar", max: "1", "aria-label": "Progress" });
+  #link;
+
+  /** @param {string} loginUrl where "Sign in" leads */
+  constructor(loginUrl) {
+    this.#link = element("a", { class: "button", href: loginUrl, target: "_top" }, "Sign in");
+    const words = element("p", {}, this.#head, " ", this.#text);
+    this.element = element("div", { class: "note" }, this.#icon, words, this.#bar, this.#link);
+    this.update(null);
+  }
+
+  /** @param {object|null} note `tone`, `icon`, `head`, `text`, maybe `progress` and `signIn` */
+  update(note) {
+    this.element.hidden = note === null;
+    if (note === null) return;
+    this.element.dataset.tone = note.tone;
+    setIcon(this.#icon, note.icon);
+    setText(this.#head, note.head);
+    setText(this.#text, note.text);
+    this.#bar.hidden = typeof note.progress !== "number";
+    this.#bar.value = note.progress ?? 0;
+    this.#link.hidden = !note.signIn;
+  }
+}

@@ -1,0 +1,95 @@
+/** One camera's picture: canvas, caption, full screen. Keeps the last picture and tells its age. */
+
+import { element, icon, setAttribute, setText } from "../shared/dom.js";
+import { className, clock, clockExact, duration, whole } from "../shared/words.js";
+import { paint } from "./paint.js";
+
+const OLD_S = 3;
+
+export class Stage {
+  /** The last picture drawn (header plus `bitmap`), or null. */
+  picture = null;
+  #canvas = element("canvas", { role: "img" });
+  #caption = element("figcaption", { class: "caption" });
+  #none = element("div", { class: "none" }, icon("no-picture"), element("span"));
+  #repaint;
+
+  /** @param {() => void} repaint called when the size on the screen changed */
+  constructor(repaint) {
+    this.#repaint = repaint;
+    const full = element(
+      "button",
+      { type: "button", class: "button veil full-screen", "aria-label": "Full screen" },
+      icon("full-screen"),
+    );
+    full.addEventListener("click", () => this.toggleFullScreen());
+    this.element = element("figure", { class: "stage" }, this.#canvas, this.#none, this.#caption, full);
+    new ResizeObserver(() => this.#resize()).observe(this.#canvas);
+  }
+
+  /** Takes a picture over; the one before is freed. */
+  show(picture) {
+    this.picture?.bitmap.close();
+    this.picture = picture;
+    const [width, height] = picture.size_wh;
+    this.element.style.setProperty("--shape", `${width} / ${height}`);
+  }
+
+  /**
+   * Draws the last picture again with these boxes.
+   *
+   * @returns {boolean} false when there is nothing to draw or nowhere to draw it
+   */
+  paint(drawn, classes) {
+    if (this.picture === null || this.#canvas.clientWidth === 0) return false;
+    paint(this.#canvas, this.picture, drawn, classes);
+    return true;
+  }
+
+  /**
+   * Says what the picture is: current, or old and from when.
+   *
+   * @param {object} camera of a station message
+   * @param {object} now `now_s` of the station, whether it is `connected`, `counts` by class id,
+   *   `classes`
+   */
+  describe(camera, { now_s, connected, counts, classes }) {
+    const picture = this.picture;
+    this.element.classList.toggle("empty", picture === null);
+    if (picture === null) {
+      const waits = camera.state === "live" || camera.state === "connecting";
+      setText(this.#none.querySelector("span"), waits ? "Waiting for a picture" : "No picture");
+      setAttribute(this.#canvas, "aria-label", `${camera.name}: no picture`);
+      return;
+    }
+    const age_s = now_s - picture.captured_at_s;
+    const old = !connected || camera.state !== "live" || age_s > OLD_S;
+    this.element.classList.toggle("old", old);
+    setText(this.#caption, `${camera.name} · ${captionTime(picture.captured_at_s, age_s, old)}`);
+    const seen = [...counts].map(([id, n]) => `${whole(n)} ${className(classes, id)}`);
+    const age = old ? `, ${duration(age_s)} old` : "";
+    const content = seen.length ? seen.join(", ") : "nothing found";
+    const time = clock(picture.captured_at_s);
+    setAttribute(this.#canvas, "aria-label", `${camera.name}: ${content}; picture of ${time}${age}`);
+  }
+
+  toggleFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.element.requestFullscreen();
+  }
+
+  #resize() {
+    const ratio = devicePixelRatio;
+    const width = Math.round(this.#canvas.clientWidth * ratio);
+    const height = Math.round(this.#canvas.clientHeight * ratio);
+    if (width === 0 || (width === this.#canvas.width && height === this.#canvas.height)) return;
+    Object.assign(this.#canvas, { width, height });
+    this.#repaint();
+  }
+}
+
+// Milliseconds only where the picture stands still: while it runs they would belong to another one.
+function captionTime(captured_at_s, age_s, old) {
+  if (!old) return clock(captured_at_s);
+  return `last picture ${clockExact(captured_at_s)}, ${duration(age_s)} ago`;
+}

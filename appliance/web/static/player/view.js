@@ -1,0 +1,92 @@
+/** What this viewer wants to see: confidence and classes. Kept for as long as the browser tab. */
+
+const KEY = "appliance-view";
+const STEP = 0.05;
+export const CONFIDENCE_MAX = 0.99;
+
+export class View extends EventTarget {
+  #floor = 0;
+  #confidence = null; // null: as the station says
+  #all = true;
+  #except = new Set();
+
+  constructor() {
+    super();
+    const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
+    this.#confidence = kept.confidence ?? null;
+    this.#all = kept.all ?? true;
+    this.#except = new Set(kept.except);
+  }
+
+  /** The lowest score the station sends; the viewer cannot go below. */
+  get floor() {
+    return this.#floor;
+  }
+
+  set floor(value) {
+    if (value === this.#floor) return;
+    this.#floor = value;
+    this.#changed();
+  }
+
+  get confidence() {
+    return Math.max(this.#floor, this.#confidence ?? this.#floor);
+  }
+
+  set confidence(value) {
+    const clamped = Math.min(CONFIDENCE_MAX, Math.max(this.#floor, value));
+    this.#confidence = Math.round(clamped * 100) / 100;
+    this.#changed();
+  }
+
+  /** One step up (+1) or down (-1). */
+  step(direction) {
+    this.confidence = this.confidence + direction * STEP;
+  }
+
+  shows(classId) {
+    return this.#all !== this.#except.has(classId);
+  }
+
+  toggle(classId) {
+    if (!this.#except.delete(classId)) this.#except.add(classId);
+    this.#changed();
+  }
+
+  /** Shows all classes, or none. */
+  showAll(all) {
+    this.#all = all;
+    this.#except.clear();
+    this.#changed();
+  }
+
+  /** Class ids the viewer treated apart from the rest. */
+  get chosen() {
+    return [...this.#except];
+  }
+
+  /**
+   * What of a picture passes.
+   *
+   * @returns {{drawn: number[], counts: Map<number, number>}} indexes of the boxes to draw, and
+   *   objects by class above the confidence, hidden classes included
+   */
+  filter(picture) {
+    const drawn = [];
+    const counts = new Map();
+    // Compared as shown: a label that reads 0.90 passes at 0.90.
+    const least = Math.round(this.confidence * 100);
+    picture.class_ids.forEach((id, index) => {
+      if (Math.round(picture.scores[index] * 100) < least) return;
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+      if (this.shows(id)) drawn.push(index);
+    });
+    return { drawn, counts };
+  }
+
+  #changed() {
+    const kept = { confidence: this.#confidence, all: this.#all, except: this.chosen };
+    sessionStorage.setItem(KEY, JSON.stringify(kept));
+    this.dispatchEvent(new Event("change"));
+  }
+}

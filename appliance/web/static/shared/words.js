@@ -1,0 +1,126 @@
+/** How numbers, times and states are said. Unknown is an en dash, never 0. */
+
+export const DASH = "–";
+const MINUTE_S = 60;
+const HOUR_S = 3600;
+const DAY_S = 86400;
+
+/** A number with fixed decimals, so that it stands still. */
+export function fixed(value, decimals) {
+  return Number.isFinite(value) ? value.toFixed(decimals) : DASH;
+}
+
+/** Milliseconds: one decimal below 100, none above. */
+export function milliseconds(value) {
+  return fixed(value, value < 100 ? 1 : 0);
+}
+
+/** A whole number with thin spaces in the thousands. */
+export function whole(value) {
+  return fixed(value, 0).replace(/\B(?=(\d{3})+$)/g, "\u2009");
+}
+
+/** A duration in at most two units: "7 h 53 min". */
+export function duration(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  const two = (big, bigUnit, small, smallUnit) =>
+    small ? `${big} ${bigUnit} ${small} ${smallUnit}` : `${big} ${bigUnit}`;
+  if (s < MINUTE_S) return `${s} s`;
+  if (s < 10 * MINUTE_S) return two(Math.floor(s / MINUTE_S), "min", s % MINUTE_S, "s");
+  if (s < HOUR_S) return `${Math.floor(s / MINUTE_S)} min`;
+  if (s < DAY_S) {
+    return two(Math.floor(s / HOUR_S), "h", Math.floor((s % HOUR_S) / MINUTE_S), "min");
+  }
+  return two(Math.floor(s / DAY_S), "d", Math.floor((s % DAY_S) / HOUR_S), "h");
+}
+
+const two = (number) => String(number).padStart(2, "0");
+
+/** "14:05:31" in the viewer's time zone, from seconds since 1970. */
+export function clock(at_s) {
+  const date = new Date(at_s * 1000);
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
+
+/** "14:05:31.482", for a picture that stands still. */
+export function clockExact(at_s) {
+  return `${clock(at_s)}.${String(Math.floor((at_s % 1) * 1000)).padStart(3, "0")}`;
+}
+
+/** "06:12", or with the day when it lies more than a day back. */
+export function moment(at_s, now_s) {
+  const time = clock(at_s).slice(0, 5);
+  if (now_s - at_s < DAY_S) return time;
+  const day = new Date(at_s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  return `${day} ${time}`;
+}
+
+const STATES = {
+  connecting: { word: "Connecting", tone: "busy", sentence: "Opening the camera." },
+  live: { word: "Live", tone: "", sentence: "" },
+  stalled: {
+    word: "Stalled",
+    tone: "warn",
+    sentence: "No new picture. The connection is open.",
+  },
+  offline: { word: "Offline", tone: "fault", sentence: "The camera cannot be reached." },
+  ended: { word: "Ended", tone: "", sentence: "The file was read to its end." },
+};
+
+/**
+ * A camera's state in words: word, shape, since when, what happened, what comes next.
+ *
+ * @param {object} camera one camera of a station message
+ * @param {number} said_s the station's clock when it sent the message
+ * @param {number} now_s the station's clock now
+ */
+export function cameraWords(camera, said_s, now_s) {
+  const state = STATES[camera.state];
+  const lasted = duration(now_s - camera.since_s);
+  const recent = now_s - camera.since_s < HOUR_S / 4;
+  const since = recent ? clock(camera.since_s) : moment(camera.since_s, now_s);
+  return {
+    word: state.word,
+    tone: state.tone,
+    icon: camera.state,
+    since: camera.state === "live" ? `since ${since}, for ${lasted}` : `for ${lasted}, since ${since}`,
+    sentence: camera.sentence || state.sentence,
+    next: [retryWords(camera, said_s, now_s), camera.next].filter(Boolean).join(" "),
+  };
+}
+
+/** What stands for a camera's state while the station is not heard. */
+export function unheardWords(silent_s) {
+  return {
+    word: "No connection",
+    tone: "",
+    icon: "stalled",
+    since: `for ${duration(silent_s)}; what the camera does is unknown`,
+    sentence: "",
+    next: "",
+  };
+}
+
+function retryWords(camera, said_s, now_s) {
+  if (camera.retry_in_s === null) return "";
+  const left = duration(Math.ceil(camera.retry_in_s - (now_s - said_s)));
+  const attempt = camera.attempt > 0 ? `, attempt ${whole(camera.attempt)}` : "";
+  return `Connects again in ${left}${attempt}.`;
+}
+
+/** The engine in words, or null when there is nothing to look at. */
+export function engineTrouble(engine) {
+  const trouble = {
+    building: { tone: "busy", icon: "busy", head: "Building engine" },
+    fallback: { tone: "warn", icon: "stalled", head: "Engine in fallback" },
+    failed: { tone: "fault", icon: "offline", head: "Engine failed" },
+  }[engine.state];
+  if (!trouble) return null;
+  const progress = engine.progress === null ? "" : `: ${fixed(engine.progress * 100, 0)} %`;
+  return { ...trouble, head: trouble.head + progress };
+}
+
+/** A class's name; ids without one are shown as such. */
+export function className(classes, id) {
+  return classes[id] ?? `class_${id}`;
+}

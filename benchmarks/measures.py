@@ -1,0 +1,173 @@
+"""The measures of the whole: each returns rows for the table."""
+
+import asyncio
+import gc
+import importlib.metadata
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from benchmarks.inputs import Inputs
+from benchmarks.report import Row, at_least, at_most
+from benchmarks.station import Running, Viewer, running, stare, wait_until_ready
+from benchmarks.steady import age_of_results, stub_station
+
+ROUNDS = 3
+
+
+def throughput(inputs: Inputs, cache: Path) -> list[Row]:
+    """Pictures per second of the whole pipeline, against the bare model and a plain loop."""
+    ways = {way: _median_of(way, cache, threads=2) for way in ("original", "plain", "product")}
+    fps = {way: figures["fps"] for way, figures in ways.items()}
+    to_bare, to_plain = fps["product"] / fps["original"], fps["product"] / fps["plain"]
+    return [
+        at_least("pipeline fps / bare session.run fps", to_bare, 0.95, **fps),
+        at_least("pipeline fps / plain loop fps", to_plain, 1.2),
+    ]
+
+
+def overhead(inputs: Inputs, cache: Path) -> list[Row]:
+    """Processor time for each 720p frame beyond the model, one thread."""
+    cpu = {
+        way: _median_of(way, cache, threads=1)["cpu_ms"]
+        for way in ("original", "canonical", "plain", "product")
+    }
+    ours, theirs = cpu["product"] - cpu["canonical"], cpu["plain"] - cpu["original"]
+    return [at_most("non-inference CPU / that of a plain loop", ours / theirs, 0.6, **cpu)]
+
+
+def _median_of(way: str, cache: Path, *, threads: int) -> dict[str, float]:
+    """The middle of a few runs, each alone in a process."""
+    command = [sys.executable, "-m", "benchmarks.worker", way, "--cache", str(cache)]
+    runs = []
+    for _ in range(ROUNDS):
+        done = subprocess.run(  # noqa: S603
+            [*command, "--threads", str(threads)], stdout=subprocess.PIPE, check=True
+        )
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def age(inputs: Inputs, cache: Path) -> list[Row]:
+    """How old a result is with cameras that are faster than the model."""
+    rows = []
+    for cameras in (1, 2, 4):
+        figures = age_of_results(inputs, cache, cameras)
+        bound = (cameras * figures["inference_ms"] + figures["period_ms"]) * 1.1
+        ratio = figures["p99_ms"] / bound
+        rows.append(at_most(f"age p99 / its bound, {cameras} cameras", ratio, 1.0, **figures))
+    return rows
+
+
+def viewers(inputs: Inputs, cache: Path) -> list[Row]:
+    """What many viewers cost the station, and what one that never reads costs the others."""
+    with running(inputs, cache, {"street": str(inputs.clip)}) as station:
+        wait_until_ready(station)
+        cookie = station.cookie()
+        few, many = (asyncio.run(_crowd(station, cookie, count)) for count in (1, 16))
+        before = station.process.memory_info().rss
+        stared = asyncio.run(_crowd(station, cookie, 4, starers=1))
+        grown_mb = (station.process.memory_info().rss - before) / 1e6
+    worst = min(many["fps"]) / max(many["fps"])
+    beside = max(stared["fps"]) / max(few["fps"])
+    return [
+        at_most("CPU with 16 viewers / with 1", many["cpu"] / few["cpu"], 1.3),
+        at_least("slowest of 16 viewers / fastest", worst, 0.9, fps=max(many["fps"])),
+        at_least("fps beside one that never reads / without", beside, 0.9),
+        at_most("memory that one costs", grown_mb, 10, unit="MB"),
+    ]
+
+
+async def _crowd(station: Running, cookie: str, count: int, *, starers: int = 0) -> dict:  # type: ignore[type-arg]
+    crowd = [Viewer() for _ in range(count)]
+    tasks = [asyncio.create_task(v.watch(station, cookie, ["street"])) for v in crowd]
+    tasks += [asyncio.create_task(stare(station, cookie, ["street"])) for _ in range(starers)]
+    await asyncio.sleep(2)
+    counted, cpu_s, begin_s = [v.pictures for v in crowd], station.cpu_s(), time.monotonic()
+    await asyncio.sleep(8)
+    wall_s = time.monotonic() - begin_s
+    fps = [(v.pictures - n) / wall_s for v, n in zip(crowd, counted, strict=True)]
+    cpu = (station.cpu_s() - cpu_s) / wall_s
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return {"fps": fps, "cpu": cpu}
+
+
+def start_up(inputs: Inputs, cache: Path) -> list[Row]:
+    """From `appliance serve` with a built engine to readiness, and the memory then."""
+    with running(inputs, cache, {"street": str(inputs.clip)}) as station:
+        wait_until_ready(station)  # the first run may build
+    with running(inputs, cache, {"street": str(inputs.clip)}) as station:
+        ready_s = wait_until_ready(station)
+        cookie = station.cookie()
+        asyncio.run(_crowd(station, cookie, 1))
+        rss_mb = station.process.memory_info().rss / 1e6
+    return [
+        Row("start to a ready page", ready_s, "s"),
+        at_most("memory with the page open", rss_mb, 350, unit="MB"),
+    ]
+
+
+def steady_state(inputs: Inputs, cache: Path) -> list[Row]:
+    """20,000 frames through a stub engine: nothing of a frame's size is allocated."""
+    with stub_station(inputs) as count:
+        _wait_for(count, 2_000)
+        gc.collect()
+        process = psutil.Process()
+        before = process.memory_info().rss, threading.active_count(), process.num_fds()
+        tracemalloc.start()
+        tracemalloc.reset_peak()
+        low, _ = tracemalloc.get_traced_memory()
+        _wait_for(count, 7_000)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        _wait_for(count, 22_000)
+        gc.collect()
+        after = process.memory_info().rss, threading.active_count(), process.num_fds()
+    return [
+        at_most("memory traced at peak / one frame", (peak - low) / (1280 * 720 * 3), 0.5),
+        at_most("RSS growth over 20,000 frames", (after[0] - before[0]) / 1e6, 2, unit="MB"),
+        at_most("threads and descriptors gained", sum(after[1:]) - sum(before[1:]), 0),
+    ]
+
+
+def _wait_for(count: Callable[[], int], frames: int) -> None:
+    while count() < frames:
+        time.sleep(0.05)
+
+
+def installed(inputs: Inputs, cache: Path) -> list[Row]:
+    """Size of the packages of the cpu environment."""
+    names = _pinned(Path(__file__).parent.parent / "requirements" / "cpu.txt")
+    sizes = {name: _size_bytes(name) / 1e6 for name in names}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:6]
+    return [at_most("installed size, cpu", sum(sizes.values()), 1000, unit="MB", **dict(largest))]
+
+
+def _pinned(lock: Path) -> Sequence[str]:
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    return [line.partition("==")[0] for line in lines if "==" in line and not line.startswith(" ")]
+
+
+def _size_bytes(name: str) -> int:
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return 0
+    paths = [Path(str(file.locate())) for file in files]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+MEASURES = {
+    measure.__name__: measure
+    for measure in (throughput, overhead, age, viewers, start_up, steady_state, installed)
+}
