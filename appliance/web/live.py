@@ -160,7 +160,7 @@ class LiveHub:
     def _reading_text(self, viewer: _Viewer) -> str:
         who = {"user": viewer.session.user, "role": str(viewer.session.role)}
         message = station_message(self._reading(), {**self._station, **who}, self._confidence)
-        message["session_ends_in_s"] = round(self._sessions.ends_in_s(viewer.session))
+        message["session"] = self._sessions.end_of(viewer.session)
         return json.dumps(message, separators=(",", ":"))
 
     async def _listen(self, socket: WebSocket, viewer: _Viewer) -> None:

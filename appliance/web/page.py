@@ -37,7 +37,7 @@ def _blocks(context: TabContext, header: str) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, KEEP_S)
     ) as blocks:
-        gr.Markdown(header, sanitize_html=False, elem_classes="bare")
+        gr.Markdown(header, sanitize_html=False, latex_delimiters=[], elem_classes="bare")
         shown: list[tuple[Tab, gr.Tab]] = []
         with gr.Tabs(elem_classes="pages"):
             for tab in known:

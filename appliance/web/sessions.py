@@ -70,6 +70,12 @@ class Sessions:
         end = min(session.used_ns + self._idle_ns, session.started_ns + self._longest_ns)
         return (end - self._clock_ns()) / 1e9
 
+    def end_of(self, session: Session) -> dict[str, int | str]:
+        """The same for the page: seconds, and whether using it would help ("idle") or not."""
+        idle_end = session.used_ns + self._idle_ns
+        by = "idle" if idle_end < session.started_ns + self._longest_ns else "limit"
+        return {"ends_in_s": round(self.ends_in_s(session)), "by": by}
+
     def close(self, token: str) -> None:
         """Sign out; idempotent."""
         self._sessions.pop(_key(token), None)

@@ -6,6 +6,7 @@
 import { Announcer } from "./outer/announcer.js";
 import { chips, lostChips } from "./outer/chips.js";
 import { nameThemeButton, say, updateHeader } from "./outer/header.js";
+import { watchActivity } from "./shared/activity.js";
 import { StationClock } from "./shared/clock.js";
 import { isShortcut } from "./shared/keys.js";
 
@@ -28,6 +29,9 @@ class Page {
       if (page) openPage(page);
     });
     document.addEventListener("themechange", nameThemeButton);
+    watchActivity(() => {
+      playerFrame()?.contentWindow.postMessage({ type: "active" }, location.origin);
+    });
     setInterval(() => this.#update(), TICK_MS);
   }
 

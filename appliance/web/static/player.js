@@ -5,12 +5,13 @@
  * alone; `?kiosk=1` shows it without controls.
  */
 
+import { watchActivity } from "./shared/activity.js";
 import { StationClock } from "./shared/clock.js";
 import { element, icon, setText } from "./shared/dom.js";
 import { cameraWords, unheardWords } from "./shared/words.js";
 import { Connection } from "./player/connection.js";
 import { Confidence, Tally } from "./player/controls.js";
-import { Note, connectionTrouble, engineNote } from "./player/notes.js";
+import { Note, connectionTrouble, engineNote, sessionNote } from "./player/notes.js";
 import { Readings, Sparkline } from "./player/readings.js";
 import { listenToKeys } from "./player/shortcuts.js";
 import { StateWords } from "./player/tile.js";
@@ -37,7 +38,8 @@ class Player {
     repaint: (key) => this.#paint(key),
     changed: () => this.#arranged(),
   });
-  #notes = [new Note(`${base()}/login`), new Note(`${base()}/login`)];
+  #stay = watchActivity(() => this.#connection.stay());
+  #notes = Array.from({ length: 3 }, () => new Note(`${base()}/login`, () => this.#stay()));
   #state = new StateWords();
   #readings = new Readings();
   #sparkline = new Sparkline();
@@ -95,7 +97,9 @@ class Player {
       (key) => tellParent({ type: "key", key }),
     );
     addEventListener("message", (event) => {
-      if (event.origin === location.origin && event.data?.type === "key") press(event.data.key);
+      if (event.origin !== location.origin) return;
+      if (event.data?.type === "key") press(event.data.key);
+      if (event.data?.type === "active") this.#stay();
     });
   }
 
@@ -158,6 +162,7 @@ class Player {
     tellParent({ type: "connection", state: this.#connection.state });
     if (this.#station === null) return;
     this.#notes[1].update(engineNote(this.#station.engine));
+    this.#notes[2].update(trouble ? null : sessionNote(this.#station.session));
     const known = new Map();
     for (const camera of this.#station.cameras) this.#updateCamera(camera, known);
     const current = this.#connection.state === "open" && known.size > 0;

@@ -11,6 +11,7 @@ def build(context: TabContext, _: gr.Blocks) -> None:
     gr.Markdown(
         f'<iframe class="player-frame" src="{context.base}/player" title="Live pictures"></iframe>',
         sanitize_html=False,
+        latex_delimiters=[],
         elem_classes="bare",
     )
 

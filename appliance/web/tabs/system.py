@@ -17,6 +17,7 @@ _TONES = {
     CameraState.STALLED: "warn",
     CameraState.CONNECTING: "busy",
 }
+_LOG_TONES = {"warning": "warn", "error": "fault", "critical": "fault"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Line:
 
 def build(context: TabContext, page: gr.Blocks) -> None:
     """One document, rendered anew every few seconds for those who may see it."""
-    document = gr.Markdown(sanitize_html=False, elem_classes="bare")
+    document = gr.Markdown(sanitize_html=False, latex_delimiters=[], elem_classes="bare")
     timer = gr.Timer(PERIOD_S, active=False)
 
     def refresh(request: gr.Request) -> str:
@@ -61,6 +62,7 @@ def render(context: TabContext) -> str:
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
         log=context.ring.lines()[-LOG_LINES:],
+        tones=_LOG_TONES,
     )
     # Markdown takes an indented line for code, and an empty one for the end of the HTML.
     return "".join(line.strip() for line in text.splitlines())

@@ -49,6 +49,11 @@ export class Connection {
     this.#send(this.#socket, { watch: keys });
   }
 
+  /** Tells the station that a person is here. */
+  stay() {
+    this.#send(this.#socket, { active: true });
+  }
+
   #open() {
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";

@@ -45,23 +45,43 @@ export function engineNote(engine) {
   return trouble && { ...trouble, text: engine.sentence, progress: engine.progress };
 }
 
+const SOON_S = 60;
+
+/** The end of the session when it is near, or null. */
+export function sessionNote({ ends_in_s, by }) {
+  if (ends_in_s > SOON_S) return null;
+  const left = duration(Math.max(0, ends_in_s));
+  const idle = by === "idle";
+  const text = idle ? "Nothing was done here for a while." : "One sign-in lasts no longer.";
+  return { tone: "warn", icon: "stalled", head: `Signed out in ${left}.`, text, mayStay: idle };
+}
+
 /** One line across the page. */
 export class Note {
   #icon = icon("busy");
   #head = element("strong");
   #text = element("span");
   #bar = element("progress", { class: "bar", max: "1", "aria-label": "Progress" });
+  #stay = element("button", { type: "button", class: "button" }, "Stay");
   #link;
 
-  /** @param {string} loginUrl where "Sign in" leads */
-  constructor(loginUrl) {
+  /**
+   * @param {string} loginUrl where "Sign in" leads
+   * @param {() => void} onStay a person wants to stay signed in
+   */
+  constructor(loginUrl, onStay) {
     this.#link = element("a", { class: "button", href: loginUrl, target: "_top" }, "Sign in");
+    this.#stay.addEventListener("click", onStay);
     const words = element("p", {}, this.#head, " ", this.#text);
-    this.element = element("div", { class: "note" }, this.#icon, words, this.#bar, this.#link);
+    const parts = [this.#icon, words, this.#bar, this.#stay, this.#link];
+    this.element = element("div", { class: "note" }, ...parts);
     this.update(null);
   }
 
-  /** @param {object|null} note `tone`, `icon`, `head`, `text`, maybe `progress` and `signIn` */
+  /**
+   * @param {object|null} note `tone`, `icon`, `head`, `text`, maybe `progress`, `signIn` and
+   *   `mayStay`
+   */
   update(note) {
     this.element.hidden = note === null;
     if (note === null) return;
@@ -72,5 +92,6 @@ export class Note {
     this.#bar.hidden = typeof note.progress !== "number";
     this.#bar.value = note.progress ?? 0;
     this.#link.hidden = !note.signIn;
+    this.#stay.hidden = !note.mayStay;
   }
 }
