@@ -25,7 +25,7 @@ ROUNDS = 3
 
 def throughput(inputs: Inputs, cache: Path) -> list[Row]:
     """Pictures per second of the whole pipeline, against the bare model and a plain loop."""
-    ways = {way: _median_of(way, cache, threads=2) for way in ("original", "plain", "product")}
+    ways = _in_turn(("original", "plain", "product"), cache, threads=2)
     fps = {way: figures["fps"] for way, figures in ways.items()}
     to_bare, to_plain = fps["product"] / fps["original"], fps["product"] / fps["plain"]
     return [
@@ -36,24 +36,32 @@ def throughput(inputs: Inputs, cache: Path) -> list[Row]:
 
 def overhead(inputs: Inputs, cache: Path) -> list[Row]:
     """Processor time for each 720p frame beyond the model, one thread."""
-    cpu = {
-        way: _median_of(way, cache, threads=1)["cpu_ms"]
-        for way in ("original", "canonical", "plain", "product")
-    }
+    ways = _in_turn(("original", "canonical", "plain", "product"), cache, threads=1)
+    cpu = {way: figures["cpu_ms"] for way, figures in ways.items()}
     ours, theirs = cpu["product"] - cpu["canonical"], cpu["plain"] - cpu["original"]
     return [at_most("non-inference CPU / that of a plain loop", ours / theirs, 0.6, **cpu)]
 
 
-def _median_of(way: str, cache: Path, *, threads: int) -> dict[str, float]:
-    """The middle of a few runs, each alone in a process."""
-    command = [sys.executable, "-m", "benchmarks.worker", way, "--cache", str(cache)]
-    runs = []
+def _in_turn(ways: Sequence[str], cache: Path, *, threads: int) -> dict[str, dict[str, float]]:
+    """The middle of a few runs of each way, in turn, so that a slow minute slows them all."""
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
-        done = subprocess.run(  # noqa: S603
-            [*command, "--threads", str(threads)], stdout=subprocess.PIPE, check=True
-        )
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for way in ways:
+            runs[way].append(_alone(way, cache, threads))
+    return {
+        way: {key: statistics.median(run[key] for run in done) for key in done[0]}
+        for way, done in runs.items()
+    }
+
+
+def _alone(way: str, cache: Path, threads: int) -> dict[str, float]:
+    """One run in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.worker", way, "--cache", str(cache)]
+    done = subprocess.run(  # noqa: S603
+        [*command, "--threads", str(threads)], stdout=subprocess.PIPE, check=True
+    )
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def age(inputs: Inputs, cache: Path) -> list[Row]:

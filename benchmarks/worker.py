@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import psutil
+from loguru import logger
 
 from appliance.app.pipeline import camera_spec
 from appliance.capture.camera import Camera
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    logger.remove()
     inputs = obtain_inputs(args.cache)
     print(json.dumps(WAYS[args.way](inputs, args)))
 

@@ -24,11 +24,14 @@ from appliance.logs import Ring
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
 from appliance.settings import Loaded, Problem, Settings, Web, effective
-from appliance.web.gate import App, GatePolicy
+from appliance.web.asgi import App
+from appliance.web.context import TabContext
+from appliance.web.gate import GatePolicy
 from appliance.web.health import serve_health
 from appliance.web.live import LiveHub
 from appliance.web.login import Login
 from appliance.web.problem import problem_application
+from appliance.web.server import WebParts, web_application
 from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
 
@@ -192,10 +195,6 @@ def _hub(settings: Settings, sessions: Sessions) -> LiveHub:
 def _application(
     loaded: Loaded, ring: Ring, pipeline: Pipeline, live: tuple[LiveHub, Sessions]
 ) -> App:
-    # Gradio takes seconds to import: the cameras and the engine are at work meanwhile.
-    from appliance.web.server import WebParts, web_application  # noqa: PLC0415
-    from appliance.web.tabs import TabContext  # noqa: PLC0415
-
     settings, (hub, sessions) = loaded.settings, live
     token = settings.auth.metrics_token
     policy = GatePolicy(

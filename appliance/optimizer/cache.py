@@ -8,6 +8,7 @@ backend's version, precision and the processor. Two builds of one thing may diff
 the inputs are hashed, never the result.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from appliance.optimizer.verification import Verification
 from appliance.values import ModelContract, TensorSpec
 
 SIDECAR = "engine.json"
-SCHEMA = 1
+SCHEMA = 2
+BUILDING = ".building-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +87,23 @@ class EngineCache:
         folder = self._place(key)
         try:
             sidecar = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+            own_sha256 = sidecar.pop("sidecar_sha256")
             engine = folder / sidecar["engine"]
             intact = (
                 sidecar["schema"] == SCHEMA
+                and own_sha256 == _document_sha256(sidecar)
                 and sidecar["key"] == asdict(key)
                 and sidecar["engine_sha256"] == file_sha256(engine)
             )
             return _from_sidecar(engine, key, sidecar) if intact else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # half a folder is no engine: it is built again
 
     @contextmanager
     def writing(self, key: EngineKey) -> Iterator[Path]:
         """A temporary folder that `commit` makes the engine's; gone if it does not.
+
+        What builds that were killed have left is cleared first: nobody else would.
 
         Raises:
             StoreError: the cache cannot be written.
@@ -105,15 +111,14 @@ class EngineCache:
         parent = self._place(key).parent
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=".building-", dir=parent))
+            folder, held = _begin(parent)
         except OSError as error:
-            raise StoreError(
-                f"engine cache: {error}", hint="Check APPLIANCE_PATHS__CACHE: room, and rights."
-            ) from error
+            raise _unwritable(error) from error
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
 
     def commit(self, folder: Path, engine: EngineFile) -> EngineFile:
         """Make `folder`, from `writing`, the place of the engine in it. Atomic.
@@ -130,9 +135,7 @@ class EngineCache:
             folder.rename(place)
             _sync(place.parent)
         except OSError as error:
-            raise StoreError(
-                f"engine cache: {error}", hint="Check APPLIANCE_PATHS__CACHE: room, and rights."
-            ) from error
+            raise _unwritable(error) from error
         found = self.find(engine.key)
         if found is None:
             raise EngineError(f"{engine.key.model}: the engine just written cannot be read back")
@@ -156,10 +159,41 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
+def _unwritable(error: OSError) -> StoreError:
+    return StoreError(
+        f"engine cache: {error}", hint="Check APPLIANCE_PATHS__CACHE: room, and rights."
+    )
+
+
+def _begin(parent: Path) -> tuple[Path, int]:
+    """A new folder and its lock, a descriptor: whoever can take the lock finds a dead build."""
+    with _opened(parent) as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        _clear_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(prefix=BUILDING, dir=parent))
+        held = os.open(folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return folder, held
+
+
+def _clear_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f"{BUILDING}*"):
+        # Locked: a build under way. Gone: it has just finished.
+        with suppress(BlockingIOError, FileNotFoundError), _opened(folder) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+
+
 def _sync(path: Path) -> None:
+    with _opened(path) as handle:
+        os.fsync(handle)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        yield handle
     finally:
         os.close(handle)
 
@@ -173,7 +207,13 @@ def _to_sidecar(engine: EngineFile) -> str:
         "contract": asdict(engine.contract),
         "verification": engine.verification.as_dict(),
     }
-    return json.dumps(document, indent=2) + "\n"
+    sealed = {**document, "sidecar_sha256": _document_sha256(document)}
+    return json.dumps(sealed, indent=2) + "\n"
+
+
+def _document_sha256(document: Mapping[str, Any]) -> str:
+    """Of what a sidecar says, however it is written: a flipped bit in it must not pass."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _from_sidecar(engine: Path, key: EngineKey, sidecar: Mapping[str, Any]) -> EngineFile:

@@ -55,7 +55,7 @@ def _prepend_input(model: ir.Model, card: Card) -> None:
     foreign = _image_input(model)
     width, height = card.input.size_wh
     frames = ir.val(INPUT, dtype=ir.DataType.UINT8, shape=[1, height, width, 3])
-    build = Builder(model.graph)
+    build = Builder(model.graph, "input")
     value = build.op("Cast", frames, to=int(ir.DataType.FLOAT))
     if card.input.layout == "nchw":
         value = build.op("Transpose", value, perm=[0, 3, 1, 2])

@@ -53,7 +53,8 @@ def _video(path: Path) -> Iterator[type_u8]:
             if not capture.grab():
                 return
             if index % 2 == 0:
-                _, frame = capture.retrieve()
-                yield np.asarray(frame, np.uint8)
+                decoded, frame = capture.retrieve()
+                if decoded:
+                    yield np.asarray(frame, np.uint8)
     finally:
         capture.release()

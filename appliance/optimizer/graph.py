@@ -18,10 +18,16 @@ Attribute = int | float | str | Sequence[int]
 
 
 class Builder:
-    """Appends nodes to a graph; names are unique by a prefix no exporter uses."""
+    """Appends nodes to a graph; names are unique by a prefix no exporter uses.
 
-    def __init__(self, graph: ir.Graph) -> None:
+    Args:
+        graph: to append to.
+        part: what is built, as "head": two builders of one graph need two names.
+    """
+
+    def __init__(self, graph: ir.Graph, part: str) -> None:
         self.graph = graph
+        self._part = part
         self._tape = ir.tape.Tape(graph)
         self._count = 0
 
@@ -49,7 +55,7 @@ class Builder:
 
     def _name(self, kind: str) -> str:
         self._count += 1
-        return f"canonical/{kind}_{self._count}"
+        return f"canonical/{self._part}/{kind}_{self._count}"
 
 
 def load(path: Path, input_shape: Sequence[int]) -> ir.Model:
@@ -78,7 +84,13 @@ def load(path: Path, input_shape: Sequence[int]) -> ir.Model:
         dim.dim_value = size
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(
+            f"{path.name}: its shapes contradict each other: {_first_line(error)}",
+            hint="Correct input.size_wh in model.toml, or export the model again.",
+        ) from error
     return ir.from_proto(inferred)
 
 
@@ -103,11 +115,14 @@ def finish(model: ir.Model, path: Path) -> None:
         common.ClearMetadataAndDocStringPass(),
     ):
         step(model)
-    proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True)
     try:
+        proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True)
         onnx.checker.check_model(proto, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"canonical graph is not valid: {error}") from error
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        raise ModelError(
+            f"canonical graph is not valid: {_first_line(error)}",
+            hint="The model's card may name the wrong head for this file.",
+        ) from error
     onnx.save(proto, path)
 
 
@@ -145,3 +160,7 @@ def static_shape(value: ir.Value) -> tuple[int, ...]:
             hint="Export the model with a fixed input size and without dynamic axes.",
         )
     return tuple(int(size) for size in shape)  # type: ignore[arg-type]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

@@ -13,9 +13,9 @@ def notifier(address: str) -> Callable[[str], None]:
     if not address:
         return lambda _message: None
     target = "\0" + address[1:] if address.startswith("@") else address
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
     def send(message: str) -> None:
-        channel.sendto(message.encode(), target)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.sendto(message.encode(), target)
 
     return send

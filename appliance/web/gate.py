@@ -9,22 +9,16 @@ import hmac
 import ipaddress
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import urlsplit
 
 from appliance.settings import Role
+from appliance.web.asgi import App, Message, Receive, Scope, Send, cookie_of, header
+from appliance.web.bodies import call_limited, finishing, forget_encodings
 from appliance.web.headers import secured
 from appliance.web.routes import Audience, Rule, find
 from appliance.web.sessions import Session, Sessions
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
@@ -62,10 +56,6 @@ class Refusal:
     status: int
     text: str = ""
     location: str = ""
-
-
-class _BodyTooLargeError(Exception):
-    pass
 
 
 class Gate:
@@ -106,20 +96,10 @@ class Gate:
             return
         assert rule is not None  # noqa: S101 - _refusal answers a request without a rule
         if nonce:
-            _forget_encodings(scope)
-            secure = _finishing(secure, nonce, self._page_head)
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await secure(message)
-
-        try:
-            await self._app(scope, _limited(receive, rule.body_limit), watched)
-        except _BodyTooLargeError:
-            if not started:
-                await _answer(secure, Refusal(413, "The request is too large."))
+            forget_encodings(scope)
+            secure = finishing(secure, nonce, self._page_head)
+        if not await call_limited(self._app, scope, receive, secure, limit=rule.body_limit):
+            await _answer(secure, Refusal(413, "The request is too large."))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
@@ -164,7 +144,7 @@ class Gate:
         return None
 
     def _to_login(self, scope: Scope) -> Refusal:
-        if scope["method"] == "GET" and "text/html" in _header(scope, b"accept"):
+        if scope["method"] == "GET" and "text/html" in header(scope, b"accept"):
             return Refusal(303, location=f"{self._policy.base_path}/login")
         return Refusal(401, "Sign in first.")
 
@@ -178,7 +158,7 @@ class Gate:
     def _host_is_ours(self, scope: Scope) -> bool:
         """Addresses are always fine: to be tricked by DNS takes a name."""
         try:
-            name = urlsplit(f"//{_header(scope, b'host')}").hostname or ""
+            name = urlsplit(f"//{header(scope, b'host')}").hostname or ""
         except ValueError:
             return False
         return name in self._hosts or _is_address(name)
@@ -190,36 +170,21 @@ class Gate:
         return session
 
     def _bears_token(self, scope: Scope) -> bool:
-        scheme, _, token = _header(scope, b"authorization").partition(" ")
+        scheme, _, token = header(scope, b"authorization").partition(" ")
         wanted = self._policy.metrics_token
         if wanted is None or scheme.lower() != "bearer":
             return False
         return hmac.compare_digest(token.strip().encode(), wanted.encode())
 
 
-def cookie_of(scope: Scope, name: str) -> str:
-    """A cookie's value, or nothing."""
-    try:
-        cookies = SimpleCookie(_header(scope, b"cookie"))
-    except CookieError:
-        return ""
-    return cookies[name].value if name in cookies else ""
-
-
 def _may(session: Session, rule: Rule) -> bool:
     return isinstance(rule.audience, Role) and _RANK[session.role] >= _RANK[rule.audience]
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    """A header's value; a repeated one counts as none, since two readers could differ."""
-    values = [value for key, value in scope["headers"] if key == name]
-    return values[0].decode("latin-1") if len(values) == 1 else ""
-
-
 def _same_origin(scope: Scope) -> bool:
     """The Origin header must be there and name the host that was called."""
-    origin = urlsplit(_header(scope, b"origin"))
-    host = _header(scope, b"host")
+    origin = urlsplit(header(scope, b"origin"))
+    host = header(scope, b"host")
     return bool(host) and origin.scheme in {"http", "https"} and origin.netloc == host
 
 
@@ -231,21 +196,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """Counts the bytes that really come, whatever Content-Length says."""
-    seen = 0
-
-    async def limited() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise _BodyTooLargeError
-        return message
-
-    return limited
-
-
 def _securing(send: Send, *, path: str, nonce: str, https: bool) -> Send:
     async def secure(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -255,33 +205,6 @@ def _securing(send: Send, *, path: str, nonce: str, https: bool) -> Send:
         await send(message)
 
     return secure
-
-
-def _forget_encodings(scope: Scope) -> None:
-    """The page must come unpacked, so that the nonce can be put in."""
-    scope["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
-
-
-def _finishing(send: Send, nonce: str, head: str) -> Send:
-    """Holds the page back until it is whole, adds our tags, and marks every script as ours."""
-    start: Message = {}
-    parts: list[bytes] = []
-
-    async def collect(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            start.update(message)
-            return
-        parts.append(message.get("body", b""))
-        if message.get("more_body"):
-            return
-        body = b"".join(parts).replace(b"</head>", f"{head}</head>".encode(), 1)
-        body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
-        headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({**start, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return collect
 
 
 async def _answer(send: Send, refusal: Refusal) -> None:

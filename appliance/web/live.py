@@ -98,10 +98,11 @@ class LiveHub:
 
     def _deliver(self, picture: LivePicture, message: bytes) -> None:
         camera = picture.result.camera
-        self._latest[camera] = (picture.result.stamp.sequence, message)
-        for viewer in self._viewers:
-            if camera in viewer.watching:
-                viewer.wake.set()
+        watching = [viewer for viewer in self._viewers if camera in viewer.watching]
+        if watching:  # kept for nobody, it would be an old one for whoever comes next
+            self._latest[camera] = (picture.result.stamp.sequence, message)
+        for viewer in watching:
+            viewer.wake.set()
 
     async def serve(self, socket: WebSocket) -> None:
         """One viewer, from connect to goodbye."""
@@ -113,6 +114,7 @@ class LiveHub:
         viewer = _Viewer(socket.scope[SESSION_KEY], socket.scope[TOKEN_KEY])
         self._viewers.append(viewer)
         listening = asyncio.create_task(self._listen(socket, viewer))
+        listening.add_done_callback(lambda _: viewer.wake.set())
         try:
             await self._talk(socket, viewer, listening)
         except (WebSocketDisconnect, TimeoutError, RuntimeError):
@@ -165,14 +167,14 @@ class LiveHub:
 
     async def _listen(self, socket: WebSocket, viewer: _Viewer) -> None:
         while True:
-            text = await socket.receive_text()
-            message = _parse(text)
+            event = await socket.receive()
+            message = _parse(event.get("text") or "")
             if message is None:
                 return
             if isinstance(message.get("watch"), list):
                 wanted = {key for key in message["watch"] if isinstance(key, str)}
                 self._watch(viewer, wanted & self._cameras)
-            if message.get("ack") in viewer.watching:
+            if isinstance(message.get("ack"), str) and message["ack"] in viewer.watching:
                 viewer.ready.add(message["ack"])
             if message.get("active") is True:
                 self._sessions.use(viewer.session)
@@ -185,11 +187,13 @@ class LiveHub:
             viewer.sent.pop(camera, None)
         for camera in viewer.watching - cameras:
             self._encoder.unwatch(camera)
+            if not any(camera in other.watching for other in self._viewers if other is not viewer):
+                self._latest.pop(camera, None)
         viewer.watching = cameras
 
 
 def _parse(text: str) -> dict[str, Any] | None:
-    """A viewer's message; None ends the connection, since our own page sends nothing else."""
+    """A viewer's message; None ends the connection: it has gone, or is no page of ours."""
     if len(text) > MESSAGE_LIMIT:
         return None
     try:

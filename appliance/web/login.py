@@ -14,14 +14,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from appliance.settings import Role, User
 from appliance.settings.secrets import DUMMY_HASH, verify_password
-from appliance.web.gate import TOKEN_KEY, GatePolicy, cookie_of
+from appliance.web.asgi import cookie_of
+from appliance.web.gate import TOKEN_KEY, GatePolicy
 from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
 
 CHECKS_AT_A_TIME = 2
 WRONG = "User or password is wrong."
 NOBODY = "Nobody can sign in yet: set APPLIANCE_AUTH__USERS."
-LONGEST = 256  # characters of a user name or password
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Login:
     async def sign_in(self, request: Request) -> Response:
         """Check the form; a new session on success, the form again otherwise."""
         form = await request.form()
-        user, password = (str(form.get(name, ""))[:LONGEST] for name in ("user", "password"))
+        user, password = (str(form.get(name, "")) for name in ("user", "password"))
         person = self._people.get(user)
         address = request.client.host if request.client else "unknown"
         if not await self._is_right(person, password):

@@ -5,8 +5,9 @@ from fastapi import FastAPI, Request
 
 from appliance.registry import plugins
 from appliance.web import tabs
+from appliance.web.context import TabContext
 from appliance.web.gate import SESSION_KEY
-from appliance.web.tabs import Tab, TabContext
+from appliance.web.tabs import Tab
 from appliance.web.theme import theme
 
 TITLE = "Vision Appliance"
@@ -14,12 +15,13 @@ SWEEP_S = 600  # Gradio's temporary files: how often they are looked at,
 KEEP_S = 1800  # and how old they may become
 
 
-def mount_page(app: FastAPI, context: TabContext, *, base: str, header: str) -> None:
-    """Mount the page at `base`/ui."""
-    path = f"{base}/ui"
+def page_application(context: TabContext) -> FastAPI:
+    """An application with the page at the base path's /ui."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    path = f"{context.base}/ui"
     gr.mount_gradio_app(
         app,
-        _blocks(context, header),
+        _blocks(context),
         path,
         root_path=path,
         auth_dependency=_user,
@@ -30,13 +32,15 @@ def mount_page(app: FastAPI, context: TabContext, *, base: str, header: str) -> 
         ssr_mode=False,
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
     )
+    return app
 
 
-def _blocks(context: TabContext, header: str) -> gr.Blocks:
+def _blocks(context: TabContext) -> gr.Blocks:
     known = sorted(plugins(tabs, "TAB", Tab).values(), key=lambda tab: tab.order)
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, KEEP_S)
     ) as blocks:
+        header = context.pages.render("header.html")
         gr.Markdown(header, sanitize_html=False, latex_delimiters=[], elem_classes="bare")
         shown: list[tuple[Tab, gr.Tab]] = []
         with gr.Tabs(elem_classes="pages"):
@@ -46,7 +50,7 @@ def _blocks(context: TabContext, header: str) -> gr.Blocks:
                 shown.append((tab, component))
 
         def by_role(request: gr.Request) -> list[gr.Tab]:
-            return [gr.Tab(visible=context.may(request, tab.role)) for tab, _ in shown]
+            return [gr.Tab(visible=context.may(request.username, tab.role)) for tab, _ in shown]
 
         blocks.load(by_role, outputs=[component for _, component in shown], show_progress="hidden")
     return blocks  # type: ignore[no-any-return] # gradio's context managers are untyped

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from appliance.settings import Problem
-from appliance.web.gate import App, Message, Receive, Scope, Send
+from appliance.web.asgi import App, Message, Receive, Scope, Send
 from appliance.web.headers import secured
 from appliance.web.templates import STATIC, Pages
 

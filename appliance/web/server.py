@@ -9,13 +9,16 @@ from starlette.staticfiles import StaticFiles
 
 from appliance.publish.metrics import CONTENT_TYPE, Metrics
 from appliance.readings import StationReading
-from appliance.web.gate import App, Gate, GatePolicy
+from appliance.web.asgi import App, Receive, Scope, Send
+from appliance.web.context import TabContext
+from appliance.web.deferred import DeferredPage
+from appliance.web.gate import Gate, GatePolicy
 from appliance.web.live import LiveHub
 from appliance.web.login import Login
-from appliance.web.page import mount_page
 from appliance.web.sessions import Sessions
-from appliance.web.tabs import TabContext
 from appliance.web.templates import STATIC, Pages
+
+READ = ["GET", "HEAD"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,28 @@ class WebParts:
 def web_application(parts: WebParts) -> App:
     """The ASGI application, gate included."""
     base = parts.policy.base_path
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    page = DeferredPage(
+        lambda: _make_page(parts.tabs),
+        waiting=parts.pages.render("waiting.html", failed=False),
+        failed=parts.pages.render("waiting.html", failed=True),
+    )
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
     app.include_router(_own_routes(parts), prefix=base)
     app.mount(f"{base}/static", StaticFiles(directory=STATIC))
-    mount_page(app, parts.tabs, base=base, header=parts.pages.render("header.html"))
-    return Gate(app, parts.policy, parts.sessions, page_head=parts.pages.render("head.html"))
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        """Not a mount: Gradio must see the whole path, which its own addresses begin with."""
+        chosen = page if str(scope.get("path", "")).startswith(f"{base}/ui/") else app
+        await chosen(scope, receive, send)
+
+    return Gate(dispatch, parts.policy, parts.sessions, page_head=parts.pages.render("head.html"))
+
+
+def _make_page(context: TabContext) -> FastAPI:
+    from appliance.web.page import page_application  # noqa: PLC0415 - takes seconds
+
+    return page_application(context)
 
 
 def _own_routes(parts: WebParts) -> APIRouter:
@@ -59,26 +78,26 @@ def _own_routes(parts: WebParts) -> APIRouter:
     base = parts.policy.base_path
     player = parts.pages.render("player.html")
 
-    @router.get("/")
+    @router.api_route("/", methods=READ)
     async def home() -> Response:
         return RedirectResponse(f"{base}/ui/", status_code=303)
 
-    @router.get("/player")
+    @router.api_route("/player", methods=READ)
     async def show_player() -> Response:
         return HTMLResponse(player)
 
-    @router.get("/api/health")
+    @router.api_route("/api/health", methods=READ)
     async def health() -> Response:
         """Live: the event loop answers. Says nothing more to a stranger."""
         return JSONResponse({"status": "live"})
 
-    @router.get("/api/ready")
+    @router.api_route("/api/ready", methods=READ)
     async def ready() -> Response:
         reading = parts.reading()
         document = {"ready": reading.ready, "health": reading.health, "reasons": reading.reasons}
         return JSONResponse(document, status_code=200 if reading.ready else 503)
 
-    @router.get("/metrics")
+    @router.api_route("/metrics", methods=READ)
     async def scrape() -> Response:
         return Response(parts.metrics.render(), media_type=CONTENT_TYPE)
 

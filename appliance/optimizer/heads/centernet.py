@@ -40,24 +40,39 @@ class _Grid:
 
 def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
     """Append peaks, choice and decoding; see the module's text for the rule."""
-    graph = Builder(model.graph)
+    graph = Builder(model.graph, "head")
     outputs = {value.name: value for value in model.graph.outputs}
     logits, sides = _raw(outputs, SCORES), _raw(outputs, SIDES)
-    multi_label = card.detection.multi_label
-    _, classes, height, width = static_shape(logits)
-    count = candidates(card, height * width * (classes if multi_label else 1))
-    grid = _Grid(classes, height, width, card.input.size_wh[0] // width, count)
+    grid = _grid(logits, sides, card)
 
     pooled = graph.op("MaxPool", logits, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
     masked = graph.constant(np.float32(MASKED))
     peaks = graph.op("Where", graph.op("Equal", logits, pooled), logits, masked)
-    choose = _choose_pairs if multi_label else _choose_places
+    choose = _choose_pairs if card.detection.multi_label else _choose_places
     best, places, class_ids = choose(graph, peaks, grid)
 
     used = graph.op("Greater", best, graph.constant(np.float32(MASKED / 2)))
     class_ids = graph.op("Where", used, class_ids, graph.constant(np.int32(-1)))
     boxes = _boxes(graph, sides, places, grid)
     return {"boxes": boxes, "scores": graph.op("Sigmoid", best), "class_ids": class_ids}
+
+
+def _grid(logits: ir.Value, sides: ir.Value, card: Card) -> _Grid:
+    """The grid that scores and sides share.
+
+    Raises:
+        ModelError: they do not share one, or the sides are not four.
+    """
+    _, classes, height, width = static_shape(logits)
+    if static_shape(sides) != (1, 4, height, width):
+        raise ModelError(
+            f"head centernet: {SIDES}: expected (1, {height}, {width}, 4) as for {SCORES}, "
+            f"got its planes as {static_shape(sides)}",
+            hint="Name another head in model.toml.",
+        )
+    available = height * width * (classes if card.detection.multi_label else 1)
+    stride = card.input.size_wh[0] // width
+    return _Grid(classes, height, width, stride, candidates(card, available))
 
 
 def _raw(outputs: Mapping[str | None, ir.Value], name: str) -> ir.Value:

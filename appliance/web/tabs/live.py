@@ -3,7 +3,8 @@
 import gradio as gr
 
 from appliance.settings import Role
-from appliance.web.tabs import Tab, TabContext
+from appliance.web.context import TabContext
+from appliance.web.tabs import Tab
 
 
 def build(context: TabContext, _: gr.Blocks) -> None:

@@ -8,7 +8,8 @@ import gradio as gr
 from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.settings import Role
 from appliance.values import CameraState, EngineState, Health
-from appliance.web.tabs import Tab, TabContext
+from appliance.web.context import TabContext
+from appliance.web.tabs import Tab
 
 PERIOD_S = 5
 LOG_LINES = 200
@@ -36,10 +37,10 @@ def build(context: TabContext, page: gr.Blocks) -> None:
     timer = gr.Timer(PERIOD_S, active=False)
 
     def refresh(request: gr.Request) -> str:
-        return render(context) if context.may(request, Role.OPERATOR) else ""
+        return render(context) if context.may(request.username, Role.OPERATOR) else ""
 
     def begin(request: gr.Request) -> tuple[str, gr.Timer]:
-        return refresh(request), gr.Timer(active=context.may(request, Role.OPERATOR))
+        return refresh(request), gr.Timer(active=context.may(request.username, Role.OPERATOR))
 
     page.load(begin, outputs=[document, timer], show_progress="hidden")
     timer.tick(refresh, outputs=document, show_progress="hidden")

@@ -1,0 +1,40 @@
+"""What the tabs of the page may show, and to whom. Knows no Gradio, so it is there at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from appliance.logs import Ring
+from appliance.readings import StationReading
+from appliance.settings import Role, Row
+from appliance.web.templates import Pages
+
+
+@dataclass(frozen=True, slots=True)
+class TabContext:
+    """What tabs may show.
+
+    Attributes:
+        base: the base path.
+        pages: renders our templates.
+        reading: the station now.
+        roles: of every user, by name.
+        settings: what is in effect, fit to be shown.
+        ring: the last log lines.
+        versions: of the appliance and the libraries that matter, by name.
+        state_folder: whose disk is shown.
+    """
+
+    base: str
+    pages: Pages
+    reading: Callable[[], StationReading]
+    roles: Mapping[str, Role]
+    settings: Sequence[Row]
+    ring: Ring
+    versions: Mapping[str, str]
+    state_folder: str
+
+    def may(self, user: str | None, role: Role) -> bool:
+        """Whether the person behind an event has at least this role."""
+        order = list(Role)
+        held = self.roles.get(user or "")
+        return held is not None and order.index(held) >= order.index(role)
