@@ -147,7 +147,7 @@ def centernet_head_only(classes: int, height: int, width: int) -> onnx.ModelProt
         nodes,
         inputs={"images": (1, STRIDE * height, STRIDE * width, 3)},
         outputs={"keypoints": (1, height, width, classes), "wh": (1, height, width, 4)},
-        weights={**weights, "nothing": np.float32(0)},
+        weights={**weights, "nothing": np.zeros((), np.float32)},
     )
 
 
@@ -181,15 +181,16 @@ def _bright_spot_weights(reach: int) -> dict[str, NDArray[np.generic]]:
     before, after = (taps < 0).astype(np.float32), (taps > 0).astype(np.float32)
     counts = np.stack([before, after])[:, None, None, :].repeat(2, axis=2) / 2
     colors = np.array([[1, -1, -1], [-1, 1, -1]], np.float32) / 255
-    weights = {
+    weights: dict[str, NDArray[np.generic]] = {
         "colors": colors[:, :, None, None],
         "tent_x": np.tile(tent[None, None, None, :], (2, 1, 1, 1)),
         "tent_y": np.tile(tent[None, None, :, None], (2, 1, 1, 1)),
-        "gain": np.float32(14),
-        "bias": np.float32(-4),
+        "gain": np.array(14),
+        "bias": np.array(-4),
         "both": np.ones((1, 2, 1, 1)),
         "count_x": counts,
         "count_y": counts.transpose(0, 1, 3, 2),
     }
-    order = {"side_order": np.array([0, 2, 1, 3], np.int64)}  # left, top, right, bottom
-    return {name: np.asarray(array, np.float32) for name, array in weights.items()} | order
+    weights = {name: array.astype(np.float32) for name, array in weights.items()}
+    weights["side_order"] = np.array([0, 2, 1, 3], np.int64)  # left, top, right, bottom
+    return weights

@@ -1,6 +1,7 @@
 """A model's card: what is read, and how a wrong one is told."""
 
 import pytest
+
 from appliance.catalog.card import Channels, Interpolation, Layout, read_card
 from appliance.catalog.library import builtin_models_dir
 from appliance.catalog.origins import FileOrigin, HttpsOrigin, Member, NpmOrigin, WheelOrigin

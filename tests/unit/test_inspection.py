@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from appliance.catalog.inspection import TensorInfo, inspect_onnx
 from appliance.errors import ModelError
-from onnx import TensorProto, helper, numpy_helper
 
 
 def model(*, initializers=(), names=None, inputs=None, outputs=None):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from appliance.catalog.labels import (
     MAX_TEXT_BYTES,
     Labels,

@@ -5,6 +5,7 @@ import hashlib
 import os
 
 import pytest
+
 from appliance.catalog.labels import LabelSource
 from appliance.catalog.library import Library
 from appliance.catalog.origins import obtain

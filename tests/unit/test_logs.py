@@ -8,11 +8,12 @@ import threading
 import warnings
 
 import pytest
-from appliance.logs import LogLine, Ring, setup
-from appliance.redaction import Redactor, redact_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loguru import logger
+
+from appliance.logs import LogLine, Ring, setup
+from appliance.redaction import Redactor, redact_url
 
 SECRETS = ("hunter2-camera", "Tok3n with\"quote'and/slash", "hunter2")
 

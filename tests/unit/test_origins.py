@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from appliance.catalog.files import put_in_place, write_capped
 from appliance.catalog.origins import (
     FileOrigin,

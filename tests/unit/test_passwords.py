@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from appliance.settings.secrets import DUMMY_HASH, hash_password, is_hash, verify_password
 from argon2 import PasswordHasher
+
+from appliance.settings.secrets import DUMMY_HASH, hash_password, is_hash, verify_password
 
 PASSWORD = "correct horse"
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
 from appliance.catalog.library import Library, builtin_models_dir, load_recipe
 from appliance.catalog.origins import NpmOrigin, obtain
 from appliance.catalog.origins.packages import run_client

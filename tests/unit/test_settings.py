@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from appliance.settings import Loaded, Problem, Role, SettingsProblems, effective, load
-from appliance.settings.variables import camera_variables, station_variables
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from appliance.settings import Loaded, Problem, Role, SettingsProblems, effective, load
+from appliance.settings.variables import camera_variables, station_variables
 
 HASH = "argon2id.v=19.m=65536~t=3~p=4.c2FsdHNhbHRzYWx0.aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
 ORIGINAL_HASH = (

@@ -3,6 +3,7 @@
 import stat
 
 import pytest
+
 from appliance.errors import StoreError
 from appliance.settings import Paths, document, environment, load, prepare_process
 from appliance.settings.variables import camera_variables, station_variables

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from appliance.settings import SettingsProblems, load
 from appliance.settings.variables import camera_variables, station_variables
 

@@ -1,0 +1,59 @@
+"""What every test may ask for: real data, real weights, and an environment without telemetry."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# As the appliance does for itself, before anything below is imported.
+os.environ.update(
+    ORT_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    OPENCV_LOG_LEVEL="ERROR",
+)
+
+import pytest
+
+from appliance.catalog.library import WEIGHTS_FILE, Library, builtin_models_dir
+from appliance.errors import ModelError
+from tests.support.models import write_bright_spots
+
+ROOT = Path(__file__).parent.parent
+KEPT_MODELS = ROOT / ".cache" / "models"
+CENTERNET = "centernet-mobilenetv3"
+
+
+@pytest.fixture
+def test_data():
+    """Gives the path of a file in the folder of test data, or skips and says what is missing."""
+    folder = Path(os.environ.get("APPLIANCE_TEST_DATA") or ROOT / ".." / "shared" / "data")
+
+    def find(name):
+        path = folder / name
+        if not path.is_file():
+            pytest.skip(f"{name} is not in APPLIANCE_TEST_DATA ({folder})")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def centernet():
+    """The real detector's weights: from APPLIANCE_TEST_MODELS, or pulled once and kept."""
+    given = os.environ.get("APPLIANCE_TEST_MODELS")
+    if given:
+        path = Path(given) / CENTERNET / WEIGHTS_FILE
+        return path if path.is_file() else pytest.skip(f"APPLIANCE_TEST_MODELS: no {path}")
+    try:
+        return Library(builtin_models_dir(), KEPT_MODELS).pull(CENTERNET)
+    except ModelError as error:
+        pytest.skip(f"{CENTERNET} cannot be pulled: {error.sentence()}")
+
+
+@pytest.fixture(scope="session")
+def bright_spots():
+    """The folder of the tiny detector, 64 x 64 pixels: model.toml and model.onnx."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "bright-spots"
+        write_bright_spots(place)
+        yield place

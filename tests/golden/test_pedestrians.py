@@ -1,0 +1,111 @@
+"""The whole product path on a real video, against the original model run by hand."""
+
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from appliance import tasks
+from appliance.capture.camera import Camera
+from appliance.capture.contract import CameraSpec
+from appliance.capture.sources import file
+from appliance.capture.timing import Timing
+from appliance.catalog.card import read_card
+from appliance.catalog.library import builtin_models_dir
+from appliance.engines import EngineOptions
+from appliance.engines.onnxruntime import ENGINE
+from appliance.optimizer.agreement import MARGIN, Agreement
+from appliance.optimizer.build import letterbox_of
+from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.heads import centernet as head
+from appliance.optimizer.reference import Reference
+from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.served import ServedModel
+from appliance.registry import plugins
+from appliance.tasks import Rules, Task
+from tests.support.fakes import wait_until
+
+CLIP, FRAMES = "pedestrians_20s.mp4", 200
+CONFIDENCE = 0.3
+
+
+def product(card, weights, folder, clip):
+    """Every frame of `clip` through source, slots, letterbox, engine and task: the detections."""
+    canonical = canonicalize(weights, card, head.HEAD, folder / "engine.onnx")
+    engine = ENGINE.load(canonical.path, canonical.contract, EngineOptions())
+    spec = CameraSpec(key="clip", name="Clip", url=str(clip), paced=False)
+    results, failures = [], []
+
+    def wake():
+        loop.wake()
+
+    camera = Camera(spec, file.SOURCE, timing=Timing(wall_s=time.time), on_publish=wake)
+    loop = Loop(
+        [Lane("clip", camera, card.name)],
+        on_result=lambda result, _lease: results.append(result),
+        on_failure=lambda _model, error: failures.append(error),
+        heartbeat=Heartbeat(time.monotonic_ns),
+        clock_ns=time.monotonic_ns,
+    )
+    task = plugins(tasks, "TASK", Task)[card.task]
+    loop.install(ServedModel(card.name, engine, task, letterbox_of(card), rules_of(card)))
+    loop.start()
+    camera.start()
+    wait_until(lambda: len(results) == FRAMES or failures, timeout_s=100)
+    for part in (camera, loop):
+        part.stop()
+        assert part.join(10)
+    assert failures == []
+    return results
+
+
+def rules_of(card):
+    rules = card.detection
+    return Rules.of(
+        rules.labels,
+        confidence=CONFIDENCE - MARGIN,
+        classes={},
+        nms=rules.nms,
+        iou=rules.iou,
+        max_detections=rules.max_detections,
+    )
+
+
+def by_hand(card, weights, clip):
+    """The original model, frame by frame, with float pre-processing and the numpy twin."""
+    reference = Reference(weights, card, head.HEAD)
+    capture = cv2.VideoCapture(str(clip))
+    while capture.grab():
+        _, frame = capture.retrieve()
+        yield reference.detect(frame, confidence=CONFIDENCE - MARGIN)
+    capture.release()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_product_sees_what_the_original_sees(centernet, test_data, tmp_path, capsys):
+    """On all frames of a street the product's detections are the original's: F1 of 0.99 or more.
+
+    Boxes scored within 0.02 of the threshold count for neither side.
+    """
+    clip = test_data(CLIP)
+    card = read_card(builtin_models_dir() / "centernet-mobilenetv3" / "model.toml")
+    results = product(card, centernet, tmp_path, clip)
+    assert [result.stamp.sequence for result in results] == list(range(1, FRAMES + 1))
+    agreement = Agreement()
+    expected = list(by_hand(card, centernet, clip))
+    for reference, result in zip(expected, results, strict=True):
+        agreement.add(reference, result.detections, CONFIDENCE)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{CLIP}: F1 {agreement.f1:.4f} over {agreement.references} boxes of the original"
+            f" ({agreement.missed} missed, {agreement.invented} invented), box difference"
+            f" {np.median(agreement.box_px):.2f} px median,"
+            f" {np.max(agreement.box_px):.2f} px most\n"
+        )
+    assert agreement.references >= 1000
+    assert agreement.f1 >= 0.99
+    assert np.median(agreement.box_px) < 1

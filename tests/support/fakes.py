@@ -1,0 +1,231 @@
+"""Stand-ins at the contracts: an engine that overlaps, a camera of painted frames, a clock."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from appliance import tasks
+from appliance.buffers import FrameSlots, Lease
+from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot, onnxruntime
+from appliance.errors import EngineError
+from appliance.geometry import FitMode
+from appliance.letterbox import Letterbox
+from appliance.nms import NmsMode
+from appliance.pipeline.served import ServedModel
+from appliance.registry import plugins
+from appliance.tasks import Rules, Task
+from appliance.values import (
+    Detections,
+    FrameStamp,
+    ModelContract,
+    Result,
+    TensorSpec,
+    type_u8,
+)
+
+CONTRACT = ModelContract(
+    "detection",
+    TensorSpec("frames", (1, 32, 32, 3), "uint8"),
+    (
+        TensorSpec("boxes", (1, 4, 4), "float32"),
+        TensorSpec("scores", (1, 4), "float32"),
+        TensorSpec("class_ids", (1, 4), "int32"),
+    ),
+)
+
+
+def wait_until(met: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Return as soon as `met()` is true; fail after a generous deadline."""
+    deadline = time.monotonic() + timeout_s
+    while not met():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.002)
+
+
+class Clock:
+    """A monotonic clock that moves when it is told to."""
+
+    def __init__(self, start_s: float = 1000.0) -> None:
+        self.now_ns = round(start_s * 1e9)
+
+    def __call__(self) -> int:
+        """Nanoseconds."""
+        return self.now_ns
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+        self.now_ns += round(seconds * 1e9)
+
+
+class LevelEngine:
+    """Detects one box, whose score is the frame's first gray level over 255.
+
+    With `overlaps` it behaves as a GPU does: `submit` returns at once, and the outputs are
+    written in `wait`, from what the slot held at the time of the submit.
+
+    Attributes:
+        history: what was called: ("submit", slot) and ("wait", slot).
+        failures: errors to raise, one for each of the next calls of `submit`.
+        in_wait: called within `wait`, to hold the engine up.
+        closed: how often it was closed.
+    """
+
+    def __init__(self, *, overlaps: bool = True, slots: int = 2) -> None:
+        self.overlaps = overlaps
+        self.report = EngineReport("auto", "fake", "Fake engine", "1", "fp32")
+        self.history: list[tuple[str, int]] = []
+        self.failures: list[Exception] = []
+        self.in_wait: Callable[[], None] = lambda: None
+        self.closed = 0
+        self._submitted: dict[int, int] = {}
+        self.slots = tuple(
+            EngineSlot(
+                index,
+                np.zeros(CONTRACT.input.shape, np.uint8),
+                {spec.name: np.zeros(spec.shape, spec.dtype) for spec in CONTRACT.outputs},
+            )
+            for index in range(slots)
+        )
+
+    def submit(self, slot: EngineSlot) -> None:
+        """Note the frame's level."""
+        self.history.append(("submit", slot.index))
+        if self.failures:
+            raise self.failures.pop(0)
+        if slot.index in self._submitted:
+            raise EngineError(f"slot {slot.index}: submitted twice")
+        self._submitted[slot.index] = int(slot.frames[0, 0, 0, 0])
+
+    def wait(self, slot: EngineSlot) -> None:
+        """Write the outputs."""
+        self.history.append(("wait", slot.index))
+        level = self._submitted.pop(slot.index)
+        self.in_wait()
+        slot.outputs["boxes"][0, 0] = (8, 8, 24, 24)
+        slot.outputs["scores"][0] = (level / 255, 0, 0, 0)
+        slot.outputs["class_ids"][0] = (0, -1, -1, -1)
+
+    def close(self) -> None:
+        """Count it."""
+        self.closed += 1
+
+
+class LateEngine:
+    """An engine that overlaps: the real one on the CPU, run in a thread of its own."""
+
+    overlaps = True
+
+    def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
+        self._inner = onnxruntime.OnnxRuntimeEngine(path, contract, options)
+        self._running: dict[int, threading.Thread] = {}
+        self.slots = self._inner.slots
+        self.report = self._inner.report
+
+    def submit(self, slot: EngineSlot) -> None:
+        """Start a run; the one before it is finished first."""
+        for thread in self._running.values():
+            thread.join()
+        thread = threading.Thread(target=self._inner.submit, args=[slot])
+        self._running[slot.index] = thread
+        thread.start()
+
+    def wait(self, slot: EngineSlot) -> None:
+        """Return when the run is over."""
+        self._running.pop(slot.index).join()
+
+    def close(self) -> None:
+        """Let every run end, and the session go."""
+        while self._running:
+            self._running.popitem()[1].join()
+        self._inner.close()
+
+
+LATE = Backend("late", onnxruntime.version, LateEngine)
+
+
+def served(name: str, engine: LevelEngine) -> ServedModel:
+    """`engine` with everything around it that the loop needs."""
+    rules = Rules.of(
+        ("thing",), confidence=0.0, classes={}, nms=NmsMode.NONE, iou=0.5, max_detections=4
+    )
+    letterbox = Letterbox(
+        input_wh=CONTRACT.input_wh, mode=FitMode.STRETCH, pad_value=0, interpolation="linear"
+    )
+    return ServedModel(name, engine, plugins(tasks, "TASK", Task)["detection"], letterbox, rules)
+
+
+class PaintedCamera:
+    """Frames of one gray level each, through real slots.
+
+    Attributes:
+        held: leases that are out.
+        on_publish: called after each frame.
+    """
+
+    def __init__(self, *, slots: int = 4) -> None:
+        self.on_publish: Callable[[], None] = lambda: None
+        self._slots = FrameSlots(slots, (24, 32, 3), on_publish=self._tell)
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self.held = 0
+
+    def _tell(self) -> None:
+        self.on_publish()
+
+    def show(self, *levels: int) -> None:
+        """Publish one frame after the other."""
+        for level in levels:
+            slot = self._slots.begin()
+            assert slot is not None, "every slot is leased"
+            slot.pixels[:] = level
+            self._sequence += 1
+            self._slots.publish(slot, FrameStamp(self._sequence, time.monotonic_ns(), 0.0))
+
+    def take(self, after_sequence: int = 0) -> Lease | None:
+        """The newest frame past `after_sequence`."""
+        lease = self._slots.take(after_sequence)
+        return None if lease is None else self._counted(lease)
+
+    def _counted(self, lease: Lease) -> Lease:
+        held = [lease]  # one of ours for each lease handed out on this frame
+        self._count(1)
+
+        def retain() -> None:
+            held.append(held[-1].retain())
+            self._count(1)
+
+        def release() -> None:
+            held.pop().release()
+            self._count(-1)
+
+        return Lease(lease.pixels, lease.stamp, retain=retain, release=release)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.held += change
+
+
+def counted_lease(pixels: type_u8, sequence: int = 1) -> tuple[Lease, Callable[[], int]]:
+    """A lease on `pixels`, and how many leases on them are held now."""
+    held = [1]
+
+    def change(by: int) -> None:
+        held[0] += by
+
+    stamp = FrameStamp(sequence, time.monotonic_ns(), 0.0)
+    lease = Lease(pixels, stamp, retain=lambda: change(1), release=lambda: change(-1))
+    return lease, lambda: held[0]
+
+
+def result_of(camera: str, lease: Lease, *, at_ns: int = 0) -> Result:
+    """An empty result for the frame of `lease`."""
+    height, width = lease.pixels.shape[:2]
+    return Result(camera, lease.stamp, (width, height), Detections.empty(), 5.0, at_ns)
+
+
+def levels_of(results: Iterable[Result]) -> list[tuple[str, int]]:
+    """Camera and gray level of each result of a `LevelEngine`."""
+    return [(each.camera, round(float(each.detections.scores[0]) * 255)) for each in results]

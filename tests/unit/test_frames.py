@@ -1,0 +1,78 @@
+"""Frames to verify with."""
+
+import cv2
+import numpy as np
+import pytest
+
+from appliance.errors import ModelError
+from appliance.optimizer.frames import LIMIT, read_frames
+from tests.support.videos import write_concatenated_jpegs, write_sound_only
+
+
+def write_picture(path, level=0):
+    path.parent.mkdir(exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((12, 16, 3), level, np.uint8))
+
+
+def levels(frames):
+    return [int(frame[0, 0, 0]) for frame in frames]
+
+
+def test_a_folder_gives_its_pictures_in_the_order_of_names(tmp_path):
+    """Every kind of picture is read, in color; other files are passed over."""
+    for level, name in enumerate(["a.png", "b.BMP", "c.png"]):
+        write_picture(tmp_path / name, level)
+    (tmp_path / "notes.txt").write_text("no picture")
+    frames = read_frames(tmp_path)
+    assert levels(frames) == [0, 1, 2]
+    assert {(frame.shape, frame.dtype.name) for frame in frames} == {((12, 16, 3), "uint8")}
+
+
+@pytest.mark.parametrize("count", [LIMIT, LIMIT + 1, 250])
+def test_a_large_folder_is_spread_evenly(tmp_path, count):
+    """Of many pictures at most the limit is read, from the first to the last ones."""
+    for level in range(count):
+        write_picture(tmp_path / f"{level:03}.bmp", level)
+    found = levels(read_frames(tmp_path))
+    steps = set(np.diff(found).tolist())
+    assert LIMIT / 2 <= len(found) <= LIMIT
+    assert len(steps) == 1
+    assert found[0] == 0
+    assert found[-1] >= count - max(steps)
+
+
+def test_one_picture_is_enough_to_begin_with(tmp_path):
+    """A single picture may be given instead of a folder."""
+    write_picture(tmp_path / "a.png", 7)
+    assert levels(read_frames(tmp_path / "a.png")) == [7]
+
+
+def test_a_video_gives_every_second_frame(tmp_path):
+    """A video without a frame count is read to its end (O-04)."""
+    write_concatenated_jpegs(tmp_path / "clip.mjpeg", 30)
+    assert len(read_frames(tmp_path / "clip.mjpeg")) == 15
+
+
+def test_a_long_video_ends_at_the_limit(tmp_path):
+    """No more than the limit is decoded."""
+    write_concatenated_jpegs(tmp_path / "clip.mjpeg", 2 * LIMIT + 20)
+    assert len(read_frames(tmp_path / "clip.mjpeg")) == LIMIT
+
+
+def test_a_picture_that_is_none_is_named(tmp_path):
+    """A damaged picture is told by its name instead of being compared with nothing."""
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(b"not a picture")
+    with pytest.raises(ModelError, match=r"b\.jpg: cannot be read as a picture") as caught:
+        read_frames(tmp_path)
+    assert caught.value.hint
+
+
+def test_nothing_to_read_is_said_so(tmp_path):
+    """An empty folder, a sound and a missing file hold no picture to verify with."""
+    write_sound_only(tmp_path / "sound.mp4")
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "sound.mp4", "missing.mp4"):
+        with pytest.raises(ModelError, match="no picture to verify with") as caught:
+            read_frames(tmp_path / name)
+        assert caught.value.hint

@@ -1,0 +1,306 @@
+"""The inference loop: who takes turns, what is kept full, and what is always given back."""
+
+import threading
+import time
+
+import pytest
+
+from appliance.errors import ApplianceError, EngineError
+from appliance.pipeline import loop as loop_module
+from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.loop import Lane, Loop
+from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
+
+
+class Bench:
+    """A loop with painted cameras and a fake engine, and what came out of it."""
+
+    def __init__(self, cameras, engine):
+        self.results, self.failures, self.taken = [], [], []
+        self.engine = engine
+        self.heartbeat = Heartbeat(time.monotonic_ns)
+        lanes = [Lane(name, camera, "m") for name, camera in cameras.items()]
+        self.loop = Loop(
+            lanes,
+            on_result=self.note,
+            on_failure=lambda model, error: self.failures.append((model, error)),
+            heartbeat=self.heartbeat,
+            clock_ns=time.monotonic_ns,
+        )
+        self.loop.install(served("m", engine))
+        for camera in cameras.values():
+            camera.on_publish = self.loop.wake
+
+    def note(self, result, lease):
+        self.taken.append(int(lease.pixels[0, 0, 0]))
+        self.results.append(result)
+
+    def run_until(self, count):
+        """Start, and stop after `count` results."""
+        self.loop.start()
+        wait_until(lambda: len(self.results) >= count)
+        self.end()
+
+    def end(self):
+        self.loop.stop()
+        assert self.loop.join(10)
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Makes benches whose loops pause briefly after failures, and ends them."""
+    monkeypatch.setattr(loop_module, "FAILURE_PAUSE_S", 0.01)
+    made = []
+
+    def make(*, engine=None, **cameras):
+        made.append(Bench(cameras, engine or LevelEngine()))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.loop.stop()
+        each.loop.join(10)
+
+
+@pytest.fixture(params=[True, False], ids=["overlapping", "blocking"])
+def engine(request):
+    """One engine of each kind."""
+    return LevelEngine(overlaps=request.param)
+
+
+def test_every_result_belongs_to_its_frame(bench, engine):
+    """Picture, stamp and detections of a result are those of one frame, in source pixels."""
+    camera = PaintedCamera()
+    camera.show(77)
+    one = bench(engine=engine, door=camera)
+    one.run_until(1)
+    result = one.results[0]
+    assert levels_of(one.results) == [("door", 77)]
+    assert one.taken == [77]
+    assert (result.stamp.sequence, result.size_wh) == (1, (32, 24))
+    assert result.detections.boxes_xyxy_px.tolist() == [[8, 6, 24, 18]]
+    assert 0 <= result.inference_ms <= result.age_ms
+
+
+def test_the_newest_frame_wins(bench, engine):
+    """Of the frames that came while the engine was busy, only the last is looked at (O-08)."""
+    camera = PaintedCamera()
+    one = bench(engine=engine, door=camera)
+    gate, at_work = threading.Event(), threading.Event()
+
+    def hold():
+        at_work.set()
+        assert gate.wait(10)
+
+    engine.in_wait = hold
+    camera.show(1)
+    one.loop.start()
+    assert at_work.wait(10)
+    camera.show(2, 3, 4)
+    gate.set()
+    wait_until(lambda: len(one.results) == 2)
+    one.end()
+    assert levels_of(one.results) == [("door", 1), ("door", 4)]
+
+
+def test_no_frame_is_looked_at_twice(bench, engine):
+    """A camera that shows nothing new gets no second result for its last frame."""
+    camera = PaintedCamera()
+    camera.show(5)
+    one = bench(engine=engine, door=camera)
+    one.loop.start()
+    wait_until(lambda: one.results)
+    ticks = time.monotonic_ns()
+    one.loop.wake()
+    wait_until(lambda: one.heartbeat._last_ns > ticks)
+    one.end()
+    assert len(one.results) == 1
+
+
+def test_cameras_take_turns(bench, engine):
+    """A camera that always has a frame does not starve the others."""
+    cameras = {name: PaintedCamera() for name in ("a", "b", "c")}
+    one = bench(engine=engine, **cameras)
+
+    def show_again():
+        for camera in cameras.values():
+            camera.show(50)
+
+    engine.in_wait = show_again
+    show_again()
+    one.run_until(30)
+    seen = [result.camera for result in one.results]
+    for start in range(0, 30, 3):
+        assert set(seen[start : start + 3]) == {"a", "b", "c"}
+
+
+def test_an_overlapping_engine_is_kept_full(bench):
+    """The next frame is submitted before the one before is waited for; order is kept."""
+    engine = LevelEngine(overlaps=True, slots=2)
+    cameras = {name: PaintedCamera() for name in ("a", "b", "c", "d")}
+    for level, camera in enumerate(cameras.values(), start=1):
+        camera.show(level)
+    one = bench(engine=engine, **cameras)
+    one.run_until(4)
+    assert engine.history == [
+        ("submit", 0),
+        ("submit", 1),
+        ("wait", 0),
+        ("submit", 0),
+        ("wait", 1),
+        ("submit", 1),
+        ("wait", 0),
+        ("wait", 1),
+    ]
+    assert levels_of(one.results) == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+
+
+def test_a_blocking_engine_is_finished_at_once(bench):
+    """A result that is ready does not wait for another frame."""
+    engine = LevelEngine(overlaps=False)
+    cameras = {name: PaintedCamera() for name in ("a", "b")}
+    for camera in cameras.values():
+        camera.show(9)
+    bench(engine=engine, **cameras).run_until(2)
+    assert [call for call, _ in engine.history] == ["submit", "wait"] * 2
+
+
+def test_a_lone_frame_is_finished_without_another(bench):
+    """With one frame in flight and none to come, the loop waits for its result."""
+    camera = PaintedCamera()
+    camera.show(9)
+    bench(engine=LevelEngine(overlaps=True), door=camera).run_until(1)
+
+
+def test_every_lease_is_given_back(bench, engine):
+    """After any number of frames nothing is held any more, also when stopped in between."""
+    camera = PaintedCamera()
+    engine.in_wait = lambda: camera.show(3)
+    camera.show(3)
+    one = bench(engine=engine, door=camera)
+    one.run_until(20)
+    assert camera.held == 0
+
+
+@pytest.mark.parametrize("error", [EngineError("device lost"), ValueError("planted")])
+@pytest.mark.parametrize("call", ["submit", "wait"])
+def test_a_failure_is_told_and_got_over(bench, engine, error, call):
+    """A failing frame is told with its model, gives slot and lease back, and the next one goes."""
+
+    def fail_once():
+        engine.in_wait = lambda: None
+        raise error
+
+    if call == "submit":
+        engine.failures = [error]
+    else:
+        engine.in_wait = fail_once
+    camera = PaintedCamera()
+    one = bench(engine=engine, door=camera)
+    camera.show(1)
+    one.loop.start()
+    wait_until(lambda: one.failures and camera.held == 0)
+    for level in range(2, 8):  # more frames than slots: none was lost
+        camera.show(level)
+        wait_until(lambda level=level: levels_of(one.results)[-1:] == [("door", level)])
+    one.end()
+    (model, told), *others = one.failures
+    assert (model, others) == ("m", [])
+    assert isinstance(told, ApplianceError)
+    assert str(told) in {"device lost", "inference failed: ValueError"}
+    assert camera.held == 0
+
+
+def test_a_failing_receiver_does_not_end_the_loop(bench, engine):
+    """An error behind the result is told, its lease comes back, and the loop goes on."""
+    camera = PaintedCamera()
+    one = bench(engine=engine, door=camera)
+    planted = [RuntimeError("planted")]
+
+    def receive(result, lease):
+        if planted:
+            raise planted.pop()
+        one.note(result, lease)
+
+    one.loop._on_result = receive
+    camera.show(1)
+    one.loop.start()
+    wait_until(lambda: one.failures)
+    camera.show(2)
+    wait_until(lambda: one.results)
+    one.end()
+    assert levels_of(one.results) == [("door", 2)]
+    assert camera.held == 0
+
+
+def test_a_camera_whose_model_is_not_there_yet_waits(bench):
+    """Cameras of a model still being built are passed over; the others go on."""
+    early, late = PaintedCamera(), PaintedCamera()
+    one = bench(early=early)
+    one.loop._lanes.append(Lane("late", late, "other"))
+    early.show(1)
+    late.show(2)
+    one.loop.start()
+    wait_until(lambda: len(one.results) == 1)
+    one.loop.install(served("other", LevelEngine()))
+    wait_until(lambda: len(one.results) == 2)
+    one.end()
+    assert levels_of(one.results) == [("early", 1), ("late", 2)]
+
+
+def test_an_idle_loop_ticks(bench):
+    """Without any frame the heart still beats."""
+    one = bench(door=PaintedCamera())
+    one.loop.start()
+    for _ in range(3):
+        before = one.heartbeat._last_ns
+        wait_until(lambda before=before: one.heartbeat._last_ns > before)
+
+
+def test_a_loop_that_hangs_does_not_tick(bench, engine):
+    """While the engine does not come back the heart stands still (O-22)."""
+    camera, gate, hanging = PaintedCamera(), threading.Event(), threading.Event()
+
+    def hang():
+        hanging.set()
+        gate.wait(10)
+
+    engine.in_wait = hang
+    camera.show(1)
+    one = bench(engine=engine, door=camera)
+    one.loop.start()
+    assert hanging.wait(10)
+    before = one.heartbeat._last_ns
+    time.sleep(3 * loop_module.IDLE_S)
+    assert one.heartbeat._last_ns == before
+    gate.set()
+    wait_until(lambda: one.heartbeat._last_ns > before)
+
+
+def test_a_frame_wakes_the_loop(bench, monkeypatch):
+    """A new frame is looked at when it comes, not at the next idle turn."""
+    monkeypatch.setattr(loop_module, "IDLE_S", 3600)
+    camera = PaintedCamera()
+    one = bench(door=camera)
+    one.loop.start()
+    for level in range(1, 5):
+        camera.show(level)
+        wait_until(lambda level=level: len(one.results) == level)
+
+
+def test_stopping_closes_every_engine_once(bench):
+    """The loop owns the engines: it gives frames in flight back, closes them, and ends."""
+    camera = PaintedCamera()
+    engines = [LevelEngine(), LevelEngine()]
+    one = bench(engine=engines[0], door=camera)
+    one.loop.install(served("other", engines[1]))
+    one.loop.start()
+    one.end()
+    one.end()
+    assert [engine.closed for engine in engines] == [1, 1]
+
+
+def test_a_loop_that_never_started_can_be_stopped(bench):
+    """Stopping and joining before the start is harmless."""
+    one = bench(door=PaintedCamera())
+    one.end()

@@ -1,0 +1,74 @@
+"""The station in one word, and the sentences behind it."""
+
+import pytest
+
+from appliance.pipeline.station import STUCK_S, judge
+from appliance.readings import CameraReading, EngineReading
+from appliance.values import CameraState, EngineState, Health
+
+
+def camera(state=CameraState.LIVE, name="Door"):
+    return CameraReading(name.lower(), name, "m", state, 0.0)
+
+
+def engine(state=EngineState.RUNNING, sentence="", model="m"):
+    return EngineReading(model, state, "auto", sentence=sentence)
+
+
+LIVE, RUNNING = [camera()], [engine()]
+
+
+def test_all_well_is_ready_without_a_word():
+    """Engines that run, a loop that ticks and live cameras need no explanation."""
+    assert judge(LIVE, RUNNING, 0.1) == (Health.READY, ())
+
+
+@pytest.mark.parametrize("state", [CameraState.OFFLINE, CameraState.STALLED])
+def test_a_camera_that_is_away_degrades(state):
+    """A dead camera is named, and the station stays what it can be: ready, degraded (O-22)."""
+    health, reasons = judge([camera(), camera(state, "Yard")], RUNNING, 0.1)
+    assert (health, reasons) == (Health.DEGRADED, (f"Yard is {state}",))
+
+
+@pytest.mark.parametrize("state", [CameraState.CONNECTING, CameraState.LIVE, CameraState.ENDED])
+def test_a_camera_on_its_way_or_at_its_end_is_no_fault(state):
+    """Connecting, and a file that has been played, are as they should be."""
+    assert judge([camera(state)], RUNNING, 0.1) == (Health.READY, ())
+
+
+def test_no_camera_says_which_variable_to_set():
+    """A station without cameras runs, and tells how to give it one."""
+    health, reasons = judge([], RUNNING, 0.1)
+    assert health is Health.DEGRADED
+    assert "APPLIANCE_CAMERAS__<KEY>__URL" in reasons[0]
+
+
+@pytest.mark.parametrize("state", [EngineState.WAITING, EngineState.BUILDING])
+def test_an_engine_on_its_way_is_starting(state):
+    """While an engine is built the station is starting, and says what is under way."""
+    assert judge(LIVE, [engine(state, "Rewriting the graph")], 0.1) == (
+        Health.STARTING,
+        ("m: Rewriting the graph",),
+    )
+    assert judge(LIVE, [engine(state)], 0.1)[1] == ("m: loading",)
+
+
+def test_a_failed_engine_fails_the_station():
+    """One failed engine is told before others that are still coming."""
+    engines = [engine(EngineState.BUILDING, model="a"), engine(EngineState.FAILED, "no room")]
+    assert judge(LIVE, engines, 0.1) == (Health.FAILED, ("m: no room", "a: loading"))
+
+
+def test_a_loop_that_hangs_fails_the_station():
+    """A hanging loop is told whatever else is well, and only past its time."""
+    assert judge(LIVE, RUNNING, STUCK_S)[0] is Health.READY
+    health, reasons = judge(LIVE, RUNNING, STUCK_S + 2)
+    assert health is Health.FAILED
+    assert reasons == ("The inference loop has not moved for 12 s",)
+
+
+def test_every_reason_is_told():
+    """Nothing hides behind something worse."""
+    cameras = [camera(CameraState.OFFLINE, "Door"), camera(CameraState.STALLED, "Yard")]
+    _, reasons = judge(cameras, [engine(EngineState.FAILED, "no room")], STUCK_S + 1)
+    assert len(reasons) == 4

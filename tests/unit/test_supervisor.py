@@ -1,0 +1,244 @@
+"""The watchdog is fed while the loop ticks, and only then."""
+
+import socket
+import threading
+import time
+
+import pytest
+from loguru import logger
+
+from appliance.capture.camera import Camera
+from appliance.capture.contract import CameraSpec
+from appliance.capture.sources import file
+from appliance.capture.timing import Backoff, Timing
+from appliance.pipeline import station as station_module
+from appliance.pipeline import supervisor as supervisor_module
+from appliance.pipeline.encoder import LiveEncoder
+from appliance.pipeline.engine_room import EngineRoom, Prepared
+from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.loop import IDLE_S, Lane, Loop
+from appliance.pipeline.notify import notifier
+from appliance.pipeline.station import Station
+from appliance.pipeline.stats import CameraStats
+from appliance.pipeline.supervisor import Supervisor
+from appliance.values import CameraState
+from tests.support.fakes import LevelEngine, PaintedCamera, served, wait_until
+
+PERIOD_S = 0.05
+STUCK_S = 3 * IDLE_S  # an idle loop ticks well within
+
+
+class Manager:
+    """The service manager's end of a real notify socket; messages with their arrival time."""
+
+    def __init__(self, path):
+        self.messages = []
+        self.address = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.address)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self):
+        while (message := self._socket.recv(4096)) != b"end":
+            self.messages.append((time.monotonic(), message.decode()))
+
+    def fed(self):
+        """When the watchdog was fed."""
+        return [at for at, message in self.messages if message == "WATCHDOG=1"]
+
+    def statuses(self):
+        """What was said of the station, in order."""
+        texts = [message for _, message in self.messages]
+        return [text.removeprefix("STATUS=") for text in texts if text.startswith("STATUS=")]
+
+    def close(self):
+        notifier(self.address)("end")
+        self._thread.join(10)
+        self._socket.close()
+
+
+class Plant:
+    """A real station: a loop with a fake engine, a painted lane, and a camera that is a file."""
+
+    def __init__(self, folder, manager):
+        self.engine = LevelEngine()
+        self.lane = PaintedCamera()
+        self.gate = threading.Event()  # lets the engine's preparation go on
+        heartbeat = Heartbeat(time.monotonic_ns)
+        self.loop = Loop(
+            [Lane("lane", self.lane, "m")],
+            on_result=lambda _result, _lease: None,
+            on_failure=self._failed,
+            heartbeat=heartbeat,
+            clock_ns=time.monotonic_ns,
+        )
+        self.lane.on_publish = self.loop.wake
+        self.room = EngineRoom(
+            ["m"], asked="auto", prepare=self._prepare, install=self.loop.install
+        )
+        self.encoder = LiveEncoder(
+            lambda _picture: None, fps=10, quality=80, clock_ns=time.monotonic_ns
+        )
+        spec = CameraSpec(key="dock", name="Dock", url=str(folder / "missing.mp4"))
+        timing = Timing(wall_s=time.time, backoff=Backoff(first_s=0.05, cap_s=0.05))
+        self.camera = Camera(spec, file.SOURCE, timing=timing)
+        self.station = Station(
+            cameras={"dock": self.camera},
+            models={"dock": "m"},
+            stats={"dock": CameraStats(time.monotonic_ns)},
+            room=self.room,
+            loop=self.loop,
+            encoder=self.encoder,
+            heartbeat=heartbeat,
+            state_folder=folder,
+            wall_s=time.time,
+            viewers=lambda: 2,
+            started_s=time.time(),
+        )
+        notify = notifier(manager.address)
+        self.supervisor = Supervisor(self.station, notify, period_s=PERIOD_S)
+
+    def _failed(self, model, error):
+        self.room.failed(model, error)
+
+    def _prepare(self, name, progress):
+        progress("Building the engine", 0.1)
+        assert self.gate.wait(20)
+        return Prepared(served(name, self.engine), ("thing",), "proven", "")
+
+    def start(self):
+        for part in (self.loop, self.room, self.supervisor):
+            part.start()
+
+    def stop(self):
+        self.gate.set()
+        self.engine.in_wait = lambda: None
+        for part in (self.supervisor, self.camera, self.room, self.loop):
+            part.stop()
+            assert part.join(10)
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A service manager that listens."""
+    listening = Manager(tmp_path / "notify")
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def plant(tmp_path, manager, monkeypatch):
+    """A station under a supervisor with little patience."""
+    monkeypatch.setattr(station_module, "STUCK_S", STUCK_S)
+    monkeypatch.setattr(supervisor_module, "STUCK_S", STUCK_S)
+    made = Plant(tmp_path, manager)
+    yield made
+    made.stop()
+
+
+def wait_for_feeding(manager, times=3):
+    before = len(manager.fed())
+    wait_until(lambda: len(manager.fed()) >= before + times)
+
+
+def test_a_slow_build_keeps_the_watchdog_fed(plant, manager):
+    """While an engine is built the idle loop ticks: the manager is told and waits (O-22)."""
+    plant.start()
+    wait_for_feeding(manager, 10)
+    assert manager.statuses()[0].startswith("Starting. m: Building the engine")
+    plant.gate.set()
+    wait_until(lambda: len(manager.statuses()) > 1)
+    wait_for_feeding(manager)
+
+
+@pytest.mark.slow
+def test_a_frozen_loop_starves_the_watchdog(plant, manager):
+    """When the loop hangs in the engine no ping comes; when it moves again they do (O-22)."""
+    plant.gate.set()
+    plant.start()
+    release, frozen = threading.Event(), threading.Event()
+
+    def freeze():
+        frozen.set()
+        release.wait(20)
+
+    plant.engine.in_wait = freeze
+    wait_for_feeding(manager)
+    plant.lane.show(1)
+    assert frozen.wait(10)
+    wait_until(lambda: any(text.startswith("Failed") for text in manager.statuses()))
+    fed = len(manager.fed())
+    time.sleep(6 * PERIOD_S)
+    assert len(manager.fed()) == fed
+    assert "has not moved" in manager.statuses()[-1]
+    release.set()
+    wait_for_feeding(manager)
+    wait_until(lambda: not manager.statuses()[-1].startswith("Failed"))
+
+
+def test_a_dead_camera_alone_keeps_the_watchdog_fed(plant, manager):
+    """A camera that is away is degraded, told by name, and no reason to restart (O-22)."""
+    plant.gate.set()
+    plant.start()
+    plant.camera.start()
+    wait_until(lambda: plant.camera.status().state is CameraState.OFFLINE)
+    wait_until(lambda: manager.statuses()[-1:] == ["Degraded. Dock is offline"])
+    wait_for_feeding(manager, 10)
+
+
+def test_a_status_is_said_once(plant, manager):
+    """The manager hears of a change, not of every look."""
+    plant.gate.set()
+    plant.start()
+    wait_until(lambda: manager.statuses()[-1:] == ["Ready"])
+    wait_for_feeding(manager, 10)
+    assert manager.statuses().count("Ready") == 1
+
+
+def test_the_reading_is_the_station(plant):
+    """One reading holds cameras, engines, viewers and the process itself."""
+    plant.gate.set()
+    plant.start()
+    wait_until(lambda: plant.station.reading().ready)
+    reading = plant.station.reading()
+    assert [camera.key for camera in reading.cameras] == ["dock"]
+    assert [engine.running for engine in reading.engines] == ["Fake engine"]
+    assert reading.viewers == 2
+    assert 0 < reading.disk_used < 1
+    assert reading.memory_bytes > 1_000_000
+    assert 0 <= reading.loop_age_s < STUCK_S
+
+
+def test_histories_grow_with_time_not_with_looks(plant, monkeypatch):
+    """However often the supervisor looks, a camera's history gets one entry a second."""
+    monkeypatch.setattr(supervisor_module, "PERIOD_S", 4 * PERIOD_S)
+    lengths = []
+
+    def notify(message):
+        if message == "WATCHDOG=1":
+            lengths.append(len(plant.station.stats["dock"].figures().fps_history))
+
+    plant.supervisor._notify = notify
+    plant.start()
+    wait_until(lambda: len(lengths) >= 9)
+    assert lengths[:9] == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+
+
+def test_a_manager_that_is_gone_does_not_end_the_watch(plant, manager):
+    """Messages that cannot be sent are logged, and the supervisor goes on."""
+    lines = []
+    sink = logger.add(lines.append, format="{message}", level="ERROR")
+    sent, broken = plant.supervisor._notify, threading.Event()
+
+    def notify(message):
+        if not broken.is_set():
+            broken.set()
+            raise ConnectionRefusedError(message)
+        sent(message)
+
+    plant.supervisor._notify = notify
+    plant.start()
+    wait_for_feeding(manager)
+    logger.remove(sink)
+    assert any("supervisor" in line for line in lines)
