@@ -165,8 +165,14 @@ class Player {
     this.#notes[2].update(trouble ? null : sessionNote(this.#station.session));
     const known = new Map();
     for (const camera of this.#station.cameras) this.#updateCamera(camera, known);
-    const current = this.#connection.state === "open" && known.size > 0;
-    this.#tally.update(current ? known : null, this.#station.classes);
+    this.#tally.update(this.#seesNow() ? known : null, this.#station.classes);
+  }
+
+  /** Whether any picture on the page is of now: only then is "nothing in view" a count of 0. */
+  #seesNow() {
+    const isSeen = ({ key, state }) =>
+      state === "live" && this.#wall.shown.includes(key) && this.#wall.tile(key).stage.picture;
+    return this.#connection.state === "open" && this.#station.cameras.some(isSeen);
   }
 
   #updateCamera(camera, known) {

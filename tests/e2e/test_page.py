@@ -1,0 +1,222 @@
+"""The page as a person sees it: a real station, a real browser."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import PASSWORD, started, station_environ, write_clip
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+SETTLED_MS = 20_000
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    # playwright leaves its event loop's descriptors to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Watched:
+    """A page with everything that went wrong on it."""
+
+    def __init__(self, page, origin):
+        self.page = page
+        self.troubles: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.troubles.append(f"page error: {error}"))
+        page.on("request", lambda request: self._request(request.url, origin))
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation',"
+            " (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
+        )
+
+    def _console(self, message):
+        if message.type == "error":
+            self.troubles.append(f"console: {message.text}")
+
+    def _request(self, url, origin):
+        if not url.startswith((origin, "data:", "blob:")):
+            self.troubles.append(f"foreign request: {url}")
+
+    def sign_in(self, url, user="ada", password=PASSWORD):
+        self.page.goto(f"{url}/")
+        self.page.fill("#user", user)
+        self.page.fill("#password", password)
+        self.page.click("button[type=submit]")
+
+    def player(self):
+        """The frame of the player, once it shows pictures."""
+        self.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
+        frame = self.page.frame(url=re.compile("/player"))
+        until(frame, "Object.values(window.appliance?.drawn ?? {})[0] > 3")
+        return frame
+
+
+def until(frame, expression):
+    """Wait until an expression is true on the page; by asking, since the policy forbids eval."""
+    deadline = time.monotonic() + SETTLED_MS / 1000
+    while not (value := frame.evaluate(expression)):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        frame.page.wait_for_timeout(50)
+    return value
+
+
+@contextmanager
+def browsing(origin, **options):
+    """A fresh browser window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        window = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+        yield Watched(window.new_page(), origin)
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=["", "/cam"], ids=["root", "prefix"])
+def station(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("station")
+    clip = write_clip(folder / "clip.avi")
+    environ = station_environ(
+        folder,
+        APPLIANCE_CAMERAS__GATE__URL=str(clip),
+        APPLIANCE_CAMERAS__GATE__NAME="Gate",
+        APPLIANCE_WEB__BASE_PATH=request.param,
+    )
+    with started(environ, folder / "log") as process:
+        process.wait_until_ready()
+        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        yield process
+
+
+def test_live_shows_moving_pictures_with_boxes_and_the_viewer_chooses_what_to_see(station):
+    """A person signs in, sees the picture move with boxes in it, and hides them at once."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        player = seen.player()
+        before = player.evaluate("window.appliance.drawn.gate")
+        until(player, f"window.appliance.drawn.gate > {before + 5}")
+        assert player.evaluate("window.appliance.lastBoxes.gate") == 2
+
+        green = player.get_by_role("button", name=re.compile("green"))
+        green.click()
+        until(player, "window.appliance.lastBoxes.gate === 1")
+        green.click()
+        until(player, "window.appliance.lastBoxes.gate === 2")
+
+        slider = player.get_by_role("slider")
+        slider.focus()
+        slider.press("End")
+        until(player, "window.appliance.lastBoxes.gate === 0")
+        assert seen.troubles == []
+
+
+def test_the_canvas_really_changes(station):
+    """What is counted as drawn is seen: the canvas holds other pixels a moment later."""
+    read = "document.querySelector('canvas').toDataURL()"
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        player = seen.player()
+        first = player.evaluate(read)
+        seen.page.wait_for_timeout(500)
+        assert player.evaluate(read) != first
+
+
+def test_system_is_for_those_who_may_see_it(station):
+    """An admin finds engine and settings on System; a viewer finds no such tab."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        seen.page.get_by_role("tab", name="System").click(timeout=SETTLED_MS)
+        seen.page.get_by_text("APPLIANCE_MODEL").first.wait_for(timeout=SETTLED_MS)
+        text = seen.page.inner_text("body")
+        assert "ONNX Runtime CPU" in text
+        assert "bright-spots" in text
+        assert "argon2id" not in text
+        assert seen.troubles == []
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url, user="vera")
+        seen.player()
+        assert seen.page.get_by_role("tab", name="System").count() == 0
+
+
+def test_signing_out_ends_the_session_everywhere(station):
+    """Signed out in one window, the other window of the same browser says so by itself."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        seen.player()
+        other = Watched(seen.page.context.new_page(), station.origin)
+        other.page.goto(f"{station.url}/ui/")
+        other.player()
+        seen.page.get_by_role("button", name="Sign out").click()
+        seen.page.wait_for_selector("#user")
+        seen.page.goto(f"{station.url}/ui/")
+        seen.page.wait_for_selector("#user")
+        frame = other.page.frame(url=re.compile("/player"))
+        frame.get_by_text("Signed out").first.wait_for(timeout=SETTLED_MS)
+        assert frame.get_by_role("link", name="Sign in").is_visible()
+
+
+def test_a_wrong_password_is_told_apart_from_nothing_else(station):
+    """The form comes back with one sentence, which names neither user nor password as wrong."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url, password="wrong")
+        seen.page.get_by_text("User or password is wrong.").wait_for()
+        assert "/login" in seen.page.url
+
+
+def test_pictures_for_the_readme(tmp_path, centernet):
+    """The real detector on the demonstration's clip: Login, Live and System as they look."""
+    from appliance.app.demo import CLIP
+    from appliance.catalog.origins import obtain
+    from appliance.errors import ModelError
+
+    try:
+        clip = obtain(CLIP, tmp_path / "clip")["street.mp4"]
+    except ModelError as error:
+        pytest.skip(f"the clip cannot be had: {error.sentence()}")
+    weights = tmp_path / "state" / "models" / centernet.parent.name / "model.onnx"
+    weights.parent.mkdir(parents=True)
+    shutil.copy(centernet, weights)
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_MODEL=centernet.parent.name,
+        APPLIANCE_STATION__NAME="Demonstration",
+        APPLIANCE_CAMERAS__STREET__URL=str(clip),
+        APPLIANCE_CAMERAS__STREET__NAME="Street",
+    )
+    build = [sys.executable, "-m", "appliance", "build", "--frames", str(clip)]
+    subprocess.run(build, env=environ, check=True, capture_output=True)
+    pictures = Path(os.environ.get("APPLIANCE_SCREENSHOTS") or tmp_path)
+    with started(environ, tmp_path / "log") as station:
+        station.wait_until_ready()
+        station.wait_until(lambda: "page: ready" in station.log.read_text())
+        with browsing(station.origin, color_scheme="dark") as seen:
+            seen.page.goto(f"{station.url}/login")
+            seen.page.screenshot(path=pictures / "login.png")
+            seen.sign_in(station.url)
+            player = seen.player()
+            until(player, "window.appliance.lastBoxes.street > 1")
+            seen.page.wait_for_timeout(6000)
+            until(player, "window.appliance.lastBoxes.street > 1")
+            seen.page.screenshot(path=pictures / "live.png")
+            seen.page.get_by_role("tab", name="System").click(timeout=SETTLED_MS)
+            seen.page.get_by_text("APPLIANCE_MODEL").first.wait_for(timeout=SETTLED_MS)
+            seen.page.screenshot(path=pictures / "system.png")
+            assert seen.troubles == []
+    assert all((pictures / f"{name}.png").stat().st_size > 10_000 for name in ("login", "live"))

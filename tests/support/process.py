@@ -1,0 +1,142 @@
+"""The real station in its own process, with a clip of moving squares as its camera."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import httpx
+
+from appliance.settings.secrets import hash_password
+from tests.support.models import paint, write_bright_spots
+
+MODEL = "bright-spots"
+PASSWORD = "password-of-the-tests"
+TOKEN = "metrics-token-of-the-tests"
+USERS = {"ada": "admin", "vera": "viewer"}
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StationProcess:
+    """A station that was started.
+
+    Attributes:
+        child: the process.
+        url: of the page, base path included, without a slash at its end.
+        log: its standard error.
+        environ: its variables.
+    """
+
+    child: subprocess.Popen[bytes]
+    url: str
+    log: Path
+    environ: Mapping[str, str]
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return re.match(r"https?://[^/]+", self.url).group(0)
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """One request without a session."""
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=10)
+
+    def ready(self) -> httpx.Response:
+        """What the station says of its readiness."""
+        return self.get("/api/ready", Authorization=f"Bearer {TOKEN}")
+
+    def sign_in(self, user: str = "ada") -> str:
+        """Sign in; the Cookie header."""
+        answer = httpx.post(
+            f"{self.url}/login",
+            data={"user": user, "password": PASSWORD},
+            headers={"Origin": self.origin},
+            timeout=20,
+        )
+        assert answer.status_code == 303, answer.text
+        return answer.headers["set-cookie"].partition(";")[0]
+
+    def wait_until(self, what, patience_s: float = PATIENCE_S):
+        """The first true value of `what()`; fails with the log when none comes."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if self.child.poll() is not None:
+                raise AssertionError(f"the station ended: {self.log.read_text()}")
+            try:
+                if value := what():
+                    return value
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"waited {patience_s} s in vain; log: {self.log.read_text()}")
+
+    def wait_until_ready(self) -> None:
+        """Engine and loop run."""
+        self.wait_until(lambda: self.ready().status_code == 200)
+
+    def stop(self, patience_s: float = 8.0) -> int:
+        """SIGTERM; the exit code."""
+        self.child.terminate()
+        return self.child.wait(patience_s)
+
+
+def write_clip(path: Path, frames: int = 50) -> Path:
+    """A clip of a red and a green square that move, 320 x 240, 25 fps."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+    for index in range(frames):
+        shift = index % 25
+        squares = [
+            ("red", 40 + shift, 30, 84 + shift, 74),
+            ("green", 190 - shift, 140, 234 - shift, 184),
+        ]
+        writer.write(paint(squares))
+    writer.release()
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def station_environ(folder: Path, **changes: str) -> dict[str, str]:
+    """Variables of a station whose folders lie in `folder`; an empty change takes one away."""
+    write_bright_spots(folder / "state" / "models" / MODEL)
+    own = {
+        "APPLIANCE_PATHS__STATE": str(folder / "state"),
+        "APPLIANCE_PATHS__CACHE": str(folder / "cache"),
+        "APPLIANCE_MODEL": MODEL,
+        "APPLIANCE_STATION__NAME": "Hall 3",
+        "APPLIANCE_WEB__PORT": str(free_port()),
+        "APPLIANCE_AUTH__USERS": "\n".join(
+            f"{name}:{role}:{hash_password(PASSWORD)}" for name, role in USERS.items()
+        ),
+        "APPLIANCE_AUTH__METRICS_TOKEN": TOKEN,
+    }
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("APPLIANCE_")}
+    return {**kept, **own, **changes}
+
+
+@contextmanager
+def started(environ: Mapping[str, str], log: Path) -> Iterator[StationProcess]:
+    """`appliance serve` until the block ends."""
+    base = environ.get("APPLIANCE_WEB__BASE_PATH", "")
+    url = f"http://127.0.0.1:{environ['APPLIANCE_WEB__PORT']}{base}"
+    with log.open("wb") as stderr:
+        command = [sys.executable, "-m", "appliance", "serve"]
+        child = subprocess.Popen(command, env=dict(environ), stderr=stderr)
+        try:
+            yield StationProcess(child, url, log, environ)
+        finally:
+            if child.poll() is None:
+                child.kill()
+            child.wait(10)
