@@ -41,7 +41,14 @@ user_app = typer.Typer(no_args_is_help=True, help="The people who may sign in.")
 app.add_typer(models_app, name="models")
 app.add_typer(user_app, name="user")
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
+PIPED_WIDTH = 400  # a table that is read by a program is never wrapped
+
+out = Console(
+    highlight=False,
+    soft_wrap=True,
+    markup=False,
+    width=None if sys.stdout.isatty() else PIPED_WIDTH,
+)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
 P = ParamSpec("P")

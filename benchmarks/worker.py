@@ -122,7 +122,7 @@ def product(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
         camera_spec("street", settings),
         SOURCE,
         timing=Timing(wall_s=lambda: 0.0),
-        on_publish=lambda: loop.wake(),
+        on_publish=lambda: loop.wake(),  # noqa: PLW0108 - the loop is made after its cameras
     )
     loop = Loop(
         [Lane("street", camera, inputs.card.name)],

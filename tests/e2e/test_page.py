@@ -180,30 +180,35 @@ def test_a_wrong_password_is_told_apart_from_nothing_else(station):
         assert "/login" in seen.page.url
 
 
-def test_pictures_for_the_readme(tmp_path, centernet):
-    """The real detector on the demonstration's clip: Login, Live and System as they look."""
+def street_environ(folder, weights):
+    """A station with the real detector on the demonstration's clip, proven on that clip."""
     from appliance.app.demo import CLIP
     from appliance.catalog.origins import obtain
     from appliance.errors import ModelError
 
     try:
-        clip = obtain(CLIP, tmp_path / "clip")["street.mp4"]
+        clip = obtain(CLIP, folder / "clip")["street.mp4"]
     except ModelError as error:
         pytest.skip(f"the clip cannot be had: {error.sentence()}")
-    weights = tmp_path / "state" / "models" / centernet.parent.name / "model.onnx"
-    weights.parent.mkdir(parents=True)
-    shutil.copy(centernet, weights)
+    place = folder / "state" / "models" / weights.parent.name / "model.onnx"
+    place.parent.mkdir(parents=True)
+    shutil.copy(weights, place)
     environ = station_environ(
-        tmp_path,
-        APPLIANCE_MODEL=centernet.parent.name,
+        folder,
+        APPLIANCE_MODEL=weights.parent.name,
         APPLIANCE_STATION__NAME="Demonstration",
         APPLIANCE_CAMERAS__STREET__URL=str(clip),
         APPLIANCE_CAMERAS__STREET__NAME="Street",
     )
     build = [sys.executable, "-m", "appliance", "build", "--frames", str(clip)]
     subprocess.run(build, env=environ, check=True, capture_output=True)
+    return environ
+
+
+def test_the_real_detector_finds_the_street(tmp_path, centernet):
+    """Login, Live and System as the README shows them, with what is really found."""
     pictures = Path(os.environ.get("APPLIANCE_SCREENSHOTS") or tmp_path)
-    with started(environ, tmp_path / "log") as station:
+    with started(street_environ(tmp_path, centernet), tmp_path / "log") as station:
         station.wait_until_ready()
         station.wait_until(lambda: "page: ready" in station.log.read_text())
         with browsing(station.origin, color_scheme="dark") as seen:
@@ -211,12 +216,10 @@ def test_pictures_for_the_readme(tmp_path, centernet):
             seen.page.screenshot(path=pictures / "login.png")
             seen.sign_in(station.url)
             player = seen.player()
-            until(player, "window.appliance.lastBoxes.street > 1")
             seen.page.wait_for_timeout(6000)
-            until(player, "window.appliance.lastBoxes.street > 1")
+            until(player, "window.appliance.lastBoxes.street > 2")
             seen.page.screenshot(path=pictures / "live.png")
             seen.page.get_by_role("tab", name="System").click(timeout=SETTLED_MS)
-            seen.page.get_by_text("APPLIANCE_MODEL").first.wait_for(timeout=SETTLED_MS)
+            seen.page.get_by_text("Proven: ").first.wait_for(timeout=SETTLED_MS)
             seen.page.screenshot(path=pictures / "system.png")
             assert seen.troubles == []
-    assert all((pictures / f"{name}.png").stat().st_size > 10_000 for name in ("login", "live"))

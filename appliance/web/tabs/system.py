@@ -121,7 +121,7 @@ def _engine(engine: EngineReading, reading: StationReading) -> dict[str, Any]:
         "asked": engine.asked,
         "running": running,
         "inference_ms": _number(max(times) if times else None, 1),
-        "proof": engine.proof.capitalize() or engine.sentence,
+        "proof": (engine.proof[:1].upper() + engine.proof[1:]) or engine.sentence,
     }
 
 

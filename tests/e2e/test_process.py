@@ -1,0 +1,332 @@
+"""The real process from outside: starting, telling how it is, refusing, ending."""
+
+import asyncio
+import json
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import websockets
+
+from tests.support.process import (
+    MODEL,
+    PASSWORD,
+    TOKEN,
+    free_port,
+    started,
+    station_environ,
+    write_clip,
+)
+
+pytestmark = pytest.mark.slow
+
+GRACE_S = 8.0
+
+
+def run(environ, *words, **options):
+    """One command of the appliance, to its end."""
+    command = [sys.executable, "-m", "appliance", *words]
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory):
+    """A station with one camera that plays a clip and one that is not there."""
+    folder = tmp_path_factory.mktemp("station")
+    environ = station_environ(
+        folder,
+        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+        APPLIANCE_CAMERAS__GATE__NAME="Gate",
+        APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://user:hunter2secret@127.0.0.1:{free_port()}/x",
+        APPLIANCE_CAMERAS__DOCK__NAME="Dock",
+    )
+    with started(environ, folder / "log") as process:
+        process.wait_until_ready()
+        yield process
+
+
+async def pictures(station, cookie, count, watch=("gate",)):
+    """The first messages of a live view: pictures as (header, jpeg), and the last reading."""
+    url = station.url.replace("http", "ws") + "/live"
+    headers = {"Cookie": cookie, "Origin": station.origin}
+    seen, reading = [], {}
+    async with websockets.connect(url, additional_headers=headers, max_size=None) as socket:
+        await socket.send(json.dumps({"watch": list(watch)}))
+        while len(seen) < count or not reading:
+            message = await asyncio.wait_for(socket.recv(), 20)
+            if isinstance(message, str):
+                reading = json.loads(message)
+                continue
+            (size,) = struct.unpack(">I", message[:4])
+            header = json.loads(message[4 : 4 + size])
+            seen.append((header, message[4 + size :]))
+            await socket.send(json.dumps({"ack": header["camera"]}))
+    return seen, reading
+
+
+def overlap(box, other):
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    inner = np.clip(high - low, 0, None).prod()
+    areas = [np.prod(np.subtract(b[2:], b[:2])) for b in (box, other)]
+    return inner / (sum(areas) - inner)
+
+
+def test_a_live_view_gets_the_painted_squares_as_detections(station):
+    """Pictures come with the boxes that belong to them, in pixels of the source."""
+    seen, reading = asyncio.run(pictures(station, station.sign_in(), 5))
+    for header, jpeg in seen:
+        assert jpeg.startswith(b"\xff\xd8")
+        assert header["size_wh"] == [320, 240]
+        assert sorted(header["class_ids"]) == [0, 1]
+        for box, class_id in zip(header["boxes"], header["class_ids"], strict=True):
+            top = (30, 140)[class_id]
+            assert overlap(box, [box[0], top, box[0] + 44, top + 44]) > 0.5
+    sequences = [header["sequence"] for header, _ in seen]
+    assert sequences == sorted(set(sequences))
+    assert reading["classes"] == ["red", "green"]
+    assert reading["station"]["user"] == "ada"
+
+
+def test_a_camera_that_is_not_there_makes_the_station_degraded_and_leaves_it_ready(station):
+    """One camera away: ready still, with the reason; the other one goes on."""
+    answer = station.wait_until(lambda: (r := station.ready()).json()["health"] == "degraded" and r)
+    assert answer.status_code == 200
+    assert any("Dock" in reason for reason in answer.json()["reasons"])
+    asked = run(station.environ, "health")
+    assert asked.returncode == 0
+    assert "Dock is offline" in asked.stdout
+
+
+def test_health_says_no_more_to_a_stranger_than_that_it_lives(station):
+    """Live for anybody, ready and metrics for the token alone."""
+    assert station.get("/api/health").json() == {"status": "live"}
+    assert station.get("/api/ready").status_code == 401
+    assert station.get("/metrics").status_code == 401
+    assert station.get("/metrics", Authorization="Bearer wrong-token-0123").status_code == 401
+    text = station.get("/metrics", Authorization=f"Bearer {TOKEN}").text
+    assert 'appliance_camera_state{camera="dock",state="offline"} 1.0' in text
+    assert 'appliance_frames_inferred_total{camera="gate"}' in text
+
+
+def test_no_planted_secret_is_ever_found(station):
+    """Passwords of cameras, the token and password hashes stay inside (O-24)."""
+    cookie = station.sign_in()
+    station.get("/login", Cookie=cookie)
+    emitted = [
+        station.log.read_text(),
+        station.get("/metrics", Authorization=f"Bearer {TOKEN}").text,
+        station.ready().text,
+        station.get("/ui/", Cookie=cookie).text,
+        station.get("/ui/config", Cookie=cookie).text,
+        json.dumps(asyncio.run(pictures(station, cookie, 1))[1]),
+        run(station.environ, "health").stdout,
+        run(station.environ, "check").stdout,
+    ]
+    secrets = ["hunter2secret", TOKEN, PASSWORD, "argon2id"]
+    assert [secret for secret in secrets if secret in "\n".join(emitted)] == []
+
+
+def test_a_second_station_on_the_same_state_is_refused(station):
+    """Two processes never share one state folder."""
+    second = run({**station.environ, "APPLIANCE_WEB__PORT": str(free_port())}, "serve")
+    assert second.returncode == 1
+    assert "another station runs" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_taken_port_is_named_before_anything_is_opened(station, tmp_path):
+    """The port in use, the variable to change, and the exit code of wrong settings."""
+    port = station.environ["APPLIANCE_WEB__PORT"]
+    second = run(station_environ(tmp_path, APPLIANCE_WEB__PORT=port), "serve")
+    assert second.returncode == 78
+    assert f"port {port} is in use" in second.stderr
+    assert "APPLIANCE_WEB__PORT" in second.stderr
+
+
+def test_check_lists_every_problem_at_once(tmp_path):
+    """All wrong variables in one run, each with form and example, and exit code 78 (O-19, O-20)."""
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_WEB_PORT="1",
+        APPLIANCE_LIVE__FPS="fast",
+        APPLIANCE_ENGINE__THREADS="",
+    )
+    checked = run(environ, "check")
+    assert checked.returncode == 78
+    assert "did you mean APPLIANCE_WEB__PORT?" in checked.stderr
+    assert "APPLIANCE_LIVE__FPS is not a number" in checked.stderr
+    assert "APPLIANCE_ENGINE__THREADS" not in checked.stderr
+
+
+def test_check_says_where_each_setting_came_from(tmp_path):
+    """Value and origin of every variable, secrets hidden, and what the machine has."""
+    checked = run(station_environ(tmp_path), "check")
+    assert checked.returncode == 0, checked.stderr
+    lines = {line.split()[0]: line for line in checked.stdout.splitlines() if line.strip()}
+    assert lines["APPLIANCE_MODEL"].split()[1:] == [MODEL, "environment"]
+    assert lines["APPLIANCE_LIVE__FPS"].split()[1:] == ["15", "default"]
+    assert "••••" in lines["APPLIANCE_AUTH__USERS"]
+    assert "onnxruntime" in lines
+
+
+def test_wrong_settings_serve_the_page_that_lists_them_and_nothing_else(tmp_path):
+    """Strangers see variables and examples, never a value; nothing is ready."""
+    environ = station_environ(
+        tmp_path, APPLIANCE_MODL="typo-value", APPLIANCE_LIVE__QUALITY="secret-quality"
+    )
+    with started(environ, tmp_path / "log") as station:
+        page = station.wait_until(lambda: station.get("/"))
+        assert page.status_code == 503
+        assert "APPLIANCE_MODL" in page.text
+        assert "APPLIANCE_LIVE__QUALITY" in page.text
+        assert "typo-value" not in page.text + station.log.read_text()
+        assert "secret-quality" not in page.text + station.log.read_text()
+        assert station.get("/api/ready").status_code == 503
+        assert station.get("/metrics").status_code == 503
+        assert station.get("/static/public/tokens.css").status_code == 200
+        assert station.get("/static/appliance.js").status_code == 503
+        assert station.stop() == 0
+
+
+def test_an_engine_that_is_missing_is_built_while_the_page_answers_already(tmp_path):
+    """A first start serves from the beginning, and is ready when the child has built."""
+    with started(station_environ(tmp_path), tmp_path / "log") as station:
+        station.wait_until(lambda: station.get("/api/health").status_code == 200)
+        station.wait_until_ready()
+        assert list((tmp_path / "cache" / "engines" / MODEL).glob("*/engine.json"))
+        assert station.stop() == 0
+
+
+def test_weights_that_are_missing_are_never_fetched_but_asked_for(tmp_path):
+    """Not ready, and it says which command brings them."""
+    environ = station_environ(tmp_path, APPLIANCE_MODEL="centernet-mobilenetv3")
+    with started(environ, tmp_path / "log") as station:
+        station.wait_until(lambda: "models pull centernet-mobilenetv3" in station.log.read_text())
+        answer = station.wait_until(
+            lambda: (r := station.ready()).json()["health"] == "failed" and r
+        )
+        assert answer.status_code == 503
+        assert run(environ, "health").returncode == 1
+        assert station.stop() == 0
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.7, 1.5, 3.0])
+def test_a_signal_at_any_moment_of_the_start_ends_it_in_order(tmp_path, moment_s):
+    """SIGTERM while importing, building or making the page: exit code 0 within the grace."""
+    environ = station_environ(
+        tmp_path, APPLIANCE_CAMERAS__GATE__URL=str(write_clip(tmp_path / "clip.avi"))
+    )
+    with started(environ, tmp_path / "log") as station:
+        station.wait_until(lambda: "starts" in station.log.read_text())
+        time.sleep(moment_s)
+        assert station.stop(GRACE_S) == 0
+    assert not list((tmp_path / "cache").glob("engines/*/.building-*"))
+    assert "Traceback" not in station.log.read_text()
+
+
+def test_viewers_that_read_and_one_that_does_not_are_told_and_the_station_ends(tmp_path):
+    """SIGTERM with open live views, one of which never reads: exit code 0 in time (O-21)."""
+
+    async def watch_and_stop(station, cookie):
+        url = station.url.replace("http", "ws") + "/live"
+        headers = {"Cookie": cookie, "Origin": station.origin}
+        options = {"additional_headers": headers, "max_size": None}
+        async with (
+            websockets.connect(url, **options) as reader,
+            websockets.connect(url, **options) as starer,
+        ):
+            for socket in (reader, starer):
+                await socket.send(json.dumps({"watch": ["gate"]}))
+            starer.transport.pause_reading()
+            await asyncio.wait_for(reader.recv(), 20)
+            station.child.send_signal(signal.SIGTERM)
+            async for _ in reader:
+                pass
+            code = await asyncio.to_thread(station.child.wait, GRACE_S)
+            return reader.close_code, code
+
+    environ = station_environ(
+        tmp_path, APPLIANCE_CAMERAS__GATE__URL=str(write_clip(tmp_path / "clip.avi"))
+    )
+    with started(environ, tmp_path / "log") as station:
+        station.wait_until_ready()
+        assert asyncio.run(watch_and_stop(station, station.sign_in())) == (1001, 0)
+
+
+def test_a_second_build_comes_from_the_cache(tmp_path):
+    """Nothing is built twice, and the proof is told again."""
+    environ = station_environ(tmp_path)
+    first, second = run(environ, "build"), run(environ, "build")
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert "Rewriting the graph" in first.stderr
+    assert "Rewriting the graph" not in second.stderr
+    assert second.stdout == first.stdout
+    assert "unproven" in second.stdout
+
+
+@pytest.mark.parametrize("keep", [0, 200], ids=["an empty file", "cut short"])
+def test_damaged_weights_end_in_a_sentence(tmp_path, keep):
+    """One line and a hint instead of a traceback."""
+    environ = station_environ(tmp_path)
+    weights = tmp_path / "state" / "models" / MODEL / "model.onnx"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    built = run(environ, "build")
+    assert built.returncode == 1
+    assert "error: model.onnx: not an ONNX model, or damaged" in built.stderr
+    assert "export or copy the model again" in built.stderr
+    assert "Traceback" not in built.stderr
+
+
+def test_an_unknown_model_names_the_nearest(tmp_path):
+    """A misspelt name is no riddle."""
+    built = run(station_environ(tmp_path), "build", "centernet-mobilenet")
+    assert built.returncode == 1
+    assert "centernet-mobilenetv3" in built.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_variable(tmp_path):
+    """A state folder below a file can be made by nobody, not even root."""
+    (tmp_path / "file").write_text("")
+    environ = station_environ(tmp_path, APPLIANCE_PATHS__CACHE=str(tmp_path / "file" / "cache"))
+    served = run(environ, "serve")
+    assert served.returncode == 1
+    assert "APPLIANCE_PATHS__CACHE" in served.stderr
+    assert "Traceback" not in served.stderr
+
+
+def test_a_hash_made_on_the_command_line_signs_its_owner_in(tmp_path):
+    """`appliance user hash` makes a line without $, and the password opens the door."""
+    made = run(station_environ(tmp_path), "user", "hash", "ada", "admin", input=PASSWORD + "\n")
+    line = made.stdout.strip()
+    assert made.returncode == 0
+    assert "$" not in line
+    with started(
+        station_environ(tmp_path, APPLIANCE_AUTH__USERS=line), tmp_path / "log"
+    ) as station:
+        station.wait_until(lambda: station.get("/api/health").status_code == 200)
+        assert station.sign_in("ada")
+
+
+def test_the_catalog_is_listed_and_a_file_is_inspected(tmp_path):
+    """Shipped and own models by name; inputs and outputs of a file."""
+    environ = station_environ(tmp_path)
+    listed = run(environ, "models", "list")
+    assert {"centernet-mobilenetv3", MODEL} <= set(listed.stdout.split())
+    inspected = run(environ, "models", "inspect", MODEL)
+    assert "keypoints float32 [1, 16, 16, 2]" in inspected.stdout
+
+
+def test_the_command_is_installed():
+    """The distribution brings the command `appliance`."""
+    command = shutil.which("appliance", path=str(sys.prefix) + "/bin")
+    assert command is not None
+    done = subprocess.run([command, "version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip()
