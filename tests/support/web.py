@@ -1,0 +1,189 @@
+"""The web application in this process, without cameras: real gate, sessions, login and pages."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+from argon2 import PasswordHasher
+from pydantic import SecretStr
+from starlette.websockets import WebSocketDisconnect
+
+from appliance.logs import Ring
+from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.publish.metrics import Metrics
+from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.settings import Role, Row, User
+from appliance.settings.secrets import normalized
+from appliance.values import CameraState, Detections, EngineState, FrameStamp, Health, Result
+from appliance.web.asgi import App, Message
+from appliance.web.context import TabContext
+from appliance.web.gate import GatePolicy
+from appliance.web.live import LiveHub
+from appliance.web.login import Login
+from appliance.web.server import WebParts, web_application
+from appliance.web.sessions import Sessions
+from appliance.web.templates import Pages
+from tests.support.fakes import Clock
+
+ORIGIN = "http://127.0.0.1:8080"
+TOKEN = "a-token-of-the-tests"
+PASSWORDS = {"vera": "v-secret", "otto": "o-secret", "ada": "a-secret"}
+ROLES = {"vera": Role.VIEWER, "otto": Role.OPERATOR, "ada": Role.ADMIN}
+IDLE_S = 600.0
+LONGEST_S = 3600.0
+
+ENGINE = EngineReading(
+    model="bright-spots",
+    state=EngineState.RUNNING,
+    asked="auto",
+    running="ONNX Runtime CPU",
+    backend="onnxruntime",
+    version="1.0",
+    precision="fp32",
+    verdict="proven",
+    proof="agrees with the original",
+    labels=("red", "green"),
+)
+CAMERA = CameraReading("gate", "Gate", "bright-spots", CameraState.LIVE, since_s=1000.0)
+READING = StationReading(
+    now_s=2000.0, health=Health.READY, reasons=(), cameras=(CAMERA,), engines=(ENGINE,)
+)
+SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=False),)
+
+
+def cheap_hash(password: str) -> str:
+    """A real argon2id hash that costs next to nothing, in the form of the settings."""
+    return normalized(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password))
+
+
+def users() -> tuple[User, ...]:
+    """One person of each role."""
+    return tuple(
+        User(name=name, role=ROLES[name], hash=SecretStr(cheap_hash(password)))
+        for name, password in PASSWORDS.items()
+    )
+
+
+@dataclass(slots=True)
+class Web:
+    """The application and the parts that tests look into.
+
+    Attributes:
+        app: gate included.
+        parts: what it was made of.
+        clock: of the sessions.
+        encoder: not started; counts who watches.
+    """
+
+    app: App
+    parts: WebParts
+    clock: Clock
+    encoder: LiveEncoder
+
+    def ask(
+        self, method: str, path: str, *, role: Role | None = None, **options: Any
+    ) -> httpx.Response:
+        """One request by a person of this role, or by a stranger; no redirect is followed."""
+        headers = {"cookie": self.cookie(role)} if role else {}
+        headers.update(options.pop("headers", {}))
+
+        async def call() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+                return await client.request(method, path, headers=headers, **options)
+
+        return asyncio.run(call())
+
+    def post(self, path: str, *, role: Role | None = None, **options: Any) -> httpx.Response:
+        """The same from our own page: with its Origin."""
+        headers = {"origin": ORIGIN, **options.pop("headers", {})}
+        return self.ask("POST", path, role=role, headers=headers, **options)
+
+    def cookie(self, role: Role) -> str:
+        """The Cookie header of a new session."""
+        name = next(name for name, held in ROLES.items() if held is role)
+        return f"{self.parts.policy.cookie}={self.parts.sessions.open(name, role)}"
+
+    def connect(self, path: str, headers: Mapping[str, str]) -> list[Message]:
+        """What a WebSocket handshake is answered with, up to its close or the first reading."""
+        answers: list[Message] = []
+
+        async def receive() -> Message:
+            if not answers:
+                return {"type": "websocket.connect"}
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+            if message["type"] == "websocket.send":
+                raise WebSocketDisconnect
+
+        scope = {
+            "type": "websocket",
+            "path": path,
+            "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+            "query_string": b"",
+            "subprotocols": [],
+        }
+        asyncio.run(self.app(scope, receive, send))
+        return answers
+
+
+def make_web(
+    *,
+    policy: Mapping[str, object] | None = None,
+    people: tuple[User, ...] | None = None,
+    reading: StationReading = READING,
+    viewers: int = 4,
+) -> Web:
+    """The application as `serve` makes it, with a station that says `reading`."""
+    clock = Clock()
+    settled = GatePolicy(base_path="", hosts=(), https=False, metrics_token=TOKEN)
+    settled = replace(settled, **(policy or {}))
+    sessions = Sessions(idle_s=IDLE_S, longest_s=LONGEST_S, clock_ns=clock)
+    pages = Pages(base=settled.base_path, station_name="Hall 3", version="0.0")
+    hub = LiveHub(
+        cameras=frozenset({"gate", "dock"}),
+        sessions=sessions,
+        station={"name": "Hall 3", "version": "0.0"},
+        confidence=0.3,
+        viewers=viewers,
+        clock_ns=clock,
+    )
+    encoder = LiveEncoder(lambda _: None, fps=60, quality=80, clock_ns=clock)
+    hub.connect(encoder, lambda: reading)
+    people = users() if people is None else people
+    parts = WebParts(
+        policy=settled,
+        sessions=sessions,
+        login=Login(people, sessions, settled, pages),
+        hub=hub,
+        metrics=Metrics(lambda: reading, version="0.0"),
+        reading=lambda: reading,
+        pages=pages,
+        tabs=tab_context(pages, reading, base=settled.base_path),
+    )
+    return Web(web_application(parts), parts, clock, encoder)
+
+
+def tab_context(pages: Pages, reading: StationReading = READING, *, base: str = "") -> TabContext:
+    """What the tabs show of `reading`."""
+    return TabContext(
+        base=base,
+        pages=pages,
+        reading=lambda: reading,
+        roles=ROLES,
+        settings=SETTINGS,
+        ring=Ring(),
+        versions={"Vision Appliance": "0.0"},
+        state_folder="/state",
+    )
+
+
+def picture_of(camera: str, sequence: int, jpeg: bytes = b"\xff\xd8\xff\xd9") -> LivePicture:
+    """A picture without detections, as the encoder hands it over."""
+    stamp = FrameStamp(sequence, 0, 1000.0 + sequence)
+    return LivePicture(Result(camera, stamp, (320, 240), Detections.empty(), 1.0, 0), jpeg)

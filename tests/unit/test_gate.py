@@ -1,0 +1,363 @@
+"""The gate: everything is refused but what the rules let through."""
+
+import asyncio
+import inspect
+import re
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from appliance.settings import Role
+from appliance.web.page import page_application
+from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, make_web
+
+SAME = {"host": "127.0.0.1:8080", "origin": ORIGIN}
+OPEN_TO_STRANGERS = re.compile(r"/login|/api/health|/static/public/.*")
+
+
+@pytest.fixture
+def web():
+    return make_web()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The application with Gradio's page in place, as it is once the station is up."""
+    web = make_web()
+
+    async def make_page():
+        # Without a running loop Gradio makes one, and leaves it to the garbage collector.
+        return page_application(web.parts.tabs)
+
+    page = inspect.getclosurevars(web.app._app).nonlocals["page"]
+    page._page = asyncio.run(make_page())
+    return web
+
+
+def endpoints(router, prefix=""):
+    """Every (method, path) below a router: included routers and mounted applications too."""
+    for route in router.routes:
+        if isinstance(route, (APIWebSocketRoute, WebSocketRoute)):
+            yield "WEBSOCKET", prefix + filled(route.path)
+        elif isinstance(route, (APIRoute, Route)):
+            for method in route.methods or {"GET"}:
+                yield method, prefix + filled(route.path)
+        elif isinstance(route, Mount):
+            yield "GET", prefix + route.path + "/player.js"
+            if hasattr(route.app, "routes"):
+                yield from endpoints(route.app, prefix + route.path)
+        elif hasattr(route, "original_router"):
+            include = route.include_context.prefix
+            yield from endpoints(route.original_router, prefix + include)
+        else:
+            pytest.fail(f"the walk does not know {type(route)}: teach it")
+
+
+def filled(path):
+    return re.sub(r"\{[^}]*\}", "x", path)
+
+
+def every_endpoint(web):
+    parts = inspect.getclosurevars(web.app._app).nonlocals
+    return sorted({*endpoints(parts["app"]), *endpoints(parts["page"]._page)})
+
+
+def is_refused(web, method, path, headers):
+    if method == "WEBSOCKET":
+        answers = web.connect(path, {**SAME, **headers})
+        return answers[-1]["type"] == "websocket.close"
+    answer = web.ask(method, path, headers={"origin": ORIGIN, **headers})
+    return answer.status_code in {401, 403, 404, 421}
+
+
+def test_the_walk_sees_the_whole_application(whole):
+    """Our own routes, files, the WebSocket and Gradio's dozens are all on the list."""
+    found = every_endpoint(whole)
+    assert {("POST", "/login"), ("GET", "/metrics"), ("WEBSOCKET", "/live")} <= set(found)
+    assert ("GET", "/static/player.js") in found
+    assert len([path for _, path in found if path.startswith("/ui/gradio_api/")]) > 20
+
+
+def stale_session(web):
+    cookie = web.cookie(Role.ADMIN)
+    web.clock.advance(IDLE_S + 1)
+    return {"cookie": cookie}
+
+
+STRANGERS = {
+    "nobody": lambda _: {},
+    "an expired session": stale_session,
+    "a garbage cookie": lambda _: {"cookie": "appliance=\x01\x7f;;=; appliance"},
+    "a session twice": lambda web: {"cookie": f"{web.cookie(Role.ADMIN)}; appliance=x"},
+    "a wrong token": lambda _: {"authorization": f"Bearer {TOKEN}x"},
+    "a token of another kind": lambda _: {"authorization": f"Basic {TOKEN}"},
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_a_stranger_gets_nowhere(whole, kind):
+    """Every route there is refuses who is not signed in, but sign-in, its files and liveness."""
+    headers = STRANGERS[kind](whole)
+    closed = [e for e in every_endpoint(whole) if not OPEN_TO_STRANGERS.fullmatch(e[1])]
+    assert len(closed) > 50
+    assert [e for e in closed if not is_refused(whole, *e, headers)] == []
+
+
+def test_the_way_in_is_open(web):
+    """A stranger sees the form, its files and that the process lives."""
+    for path in ("/login", "/static/public/tokens.css", "/api/health"):
+        assert web.ask("GET", path).status_code == 200
+        assert web.ask("HEAD", path).status_code == 200
+    assert web.ask("GET", "/api/health").json() == {"status": "live"}
+
+
+def test_a_viewer_gets_in(web):
+    """The same routes answer with a session."""
+    assert web.ask("GET", "/player", role=Role.VIEWER).status_code == 200
+    assert web.ask("GET", "/static/player.js", role=Role.VIEWER).status_code == 200
+    assert web.ask("GET", "/", role=Role.VIEWER).headers["location"] == "/ui/"
+    cookie = web.cookie(Role.VIEWER)
+    answers = web.connect("/live", {**SAME, "cookie": cookie})
+    assert [answer["type"] for answer in answers] == ["websocket.accept", "websocket.send"]
+
+
+def test_what_has_no_rule_is_not_there_for_an_admin_either(whole):
+    """Gradio's API, files and tokens answer 404 even to an admin."""
+    headers = {"cookie": whole.cookie(Role.ADMIN), "origin": ORIGIN}
+    for path in ("info", "api/x", "call/x", "run/x", "upload", "token", "startup-events"):
+        for method in ("GET", "POST"):
+            answer = whole.ask(method, f"/ui/gradio_api/{path}", headers=headers)
+            assert answer.status_code == 404
+
+
+def test_a_browser_is_led_to_the_sign_in_and_a_program_is_told(web):
+    """Who asks for HTML is redirected, others get a plain 401."""
+    page = web.ask("GET", "/ui/", headers={"accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["location"]) == (303, "/login")
+    assert web.ask("GET", "/ui/config").status_code == 401
+    assert web.ask("POST", "/logout", headers={"accept": "text/html"}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/ready"])
+def test_the_token_opens_what_is_for_machines(web, path):
+    """Metrics and readiness take the bearer token, and no session instead of it."""
+    assert web.ask("GET", path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert web.ask("GET", path, headers={"authorization": f"bearer  {TOKEN} "}).status_code == 200
+    assert web.ask("GET", path, role=Role.ADMIN).status_code == 401
+    assert web.ask("GET", path, headers={"authorization": "Bearer ü".encode()}).status_code == 401
+
+
+def test_the_token_opens_no_page(web):
+    """Who has the machines' token has no session."""
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert web.ask("GET", "/player", headers=bearer).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["", "None", TOKEN])
+def test_without_a_token_machines_are_refused(token):
+    """A station without a metrics token gives its metrics to nobody."""
+    web = make_web(policy={"metrics_token": None})
+    answer = web.ask("GET", "/metrics", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:8080",
+        "127.0.0.1",
+        "192.0.2.7:8080",
+        "[::1]",
+        "[fe80::1]:8080",
+        "hall3.example",
+        "Hall3.Example:443",
+    ],
+)
+def test_our_own_names_are_served(host):
+    """Addresses, localhost and the names of the settings, with and without a port."""
+    web = make_web(policy={"hosts": ("hall3.example",)})
+    assert web.ask("GET", "/api/health", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "evil.example",
+        "hall3.example.evil.example",
+        "127.0.0.1.evil.example",
+        "user@evil.example",
+        "hall3.example@evil.example",
+        "[::1",
+        "[::1]evil.example",
+        "[not-an-address]",
+        "2130706433",
+        "0x7f.1",
+        "a b",
+        "evil.example:80:80",
+        "localhost:x",
+    ],
+)
+def test_foreign_names_are_not_served(host):
+    """A page elsewhere that points its own name at this box gets nothing (DNS rebinding)."""
+    web = make_web(policy={"hosts": ("hall3.example",)})
+    answer = web.ask("GET", "/api/health", headers={"host": host})
+    assert answer.status_code == 421
+    assert "APPLIANCE_WEB__HOSTS" in answer.text
+    cookie = web.cookie(Role.ADMIN)
+    answers = web.connect("/live", {"host": host, "origin": f"http://{host}", "cookie": cookie})
+    assert answers == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_two_host_headers_are_none(web):
+    """Two readers could see two hosts, so a request with both is refused."""
+    headers = [("host", "127.0.0.1"), ("host", "evil.example")]
+    assert web.ask("GET", "/login", headers=headers).status_code == 421
+
+
+FOREIGN_ORIGINS = [
+    None,
+    "",
+    "null",
+    "http://evil.example",
+    "http://127.0.0.1:8081",
+    "http://127.0.0.1",
+    "http://127.0.0.1:8080.evil.example",
+    "http://127.0.0.1:8080@evil.example",
+    "ftp://127.0.0.1:8080",
+    "//127.0.0.1:8080",
+    "127.0.0.1:8080",
+]
+
+
+@pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
+def test_what_changes_something_must_come_from_our_own_page(web, origin):
+    """A form or a WebSocket on another page does nothing here, with any cookie."""
+    headers = {} if origin is None else {"origin": origin}
+    with_cookie = {**headers, "cookie": web.cookie(Role.ADMIN)}
+    assert web.ask("POST", "/logout", headers=with_cookie).status_code == 403
+    assert web.ask("POST", "/login", headers=headers).status_code == 403
+    socket = {"host": "127.0.0.1:8080", **with_cookie}
+    assert web.connect("/live", socket) == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_a_live_view_without_a_session_is_told_why(web):
+    """The page learns from the close code that it must sign in; reading does not help it on."""
+    for headers in (SAME, {**SAME, **stale_session(web)}):
+        answers = web.connect("/live", headers)
+        assert [answer["type"] for answer in answers] == ["websocket.accept", "websocket.close"]
+        assert answers[-1]["code"] == 4401
+
+
+def test_a_body_over_the_cap_is_refused_as_it_comes(web):
+    """Without Content-Length, what really arrives is counted; no handler sees it whole."""
+
+    async def parts():
+        for _ in range(100):
+            yield b"user=" + b"x" * 1000
+
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = web.post("/login", headers=form, content=parts())
+    assert "content-length" not in answer.request.headers
+    assert answer.status_code == 413
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("size", [4097, 1_000_000])
+def test_a_body_that_is_declared_too_large_is_refused(web, size):
+    """The same with Content-Length."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert web.post("/login", headers=form, content=b"x" * size).status_code == 413
+
+
+def test_gradios_events_have_their_own_cap(whole):
+    """An event of the page may be larger than a form, and not much."""
+    answer = whole.post(
+        "/ui/gradio_api/queue/join",
+        role=Role.VIEWER,
+        headers={"content-type": "application/json"},
+        content=b'{"x":"' + b"x" * 300_000 + b'"}',
+    )
+    assert answer.status_code == 413
+
+
+def test_cookies_of_other_programs_do_no_harm(web):
+    """What something else on this host has set, however odd, locks nobody out."""
+    cookie = f'junk={{"a":[1,2]}}; theme="; {web.cookie(Role.VIEWER)}; x=é'
+    answer = web.ask("GET", "/player", headers={"cookie": cookie.encode()})
+    assert answer.status_code == 200
+
+
+def test_a_person_at_work_stays_signed_in_and_a_page_left_alone_does_not(web):
+    """Opening a page counts as use; Gradio's own refreshes do not."""
+    cookie = {"cookie": web.cookie(Role.VIEWER), "origin": ORIGIN}
+    for _ in range(3):
+        web.clock.advance(IDLE_S - 1)
+        assert web.ask("GET", "/player", headers=cookie).status_code == 200
+    for _ in range(10):
+        web.clock.advance(IDLE_S / 10)
+        web.ask("POST", "/ui/gradio_api/queue/join", headers=cookie)
+        web.ask("GET", "/ui/gradio_api/queue/data", headers=cookie)
+        web.ask("GET", "/ui/gradio_api/heartbeat/abc", headers=cookie)
+    assert web.ask("GET", "/player", headers=cookie).status_code == 401
+
+
+def test_the_longest_time_ends_a_busy_session_too(web):
+    """No use carries a session past its limit."""
+    cookie = {"cookie": web.cookie(Role.VIEWER)}
+    for _ in range(int(LONGEST_S / 300) - 1):
+        web.clock.advance(300)
+        assert web.ask("GET", "/player", headers=cookie).status_code == 200
+    web.clock.advance(300)
+    assert web.ask("GET", "/player", headers=cookie).status_code == 401
+
+
+def test_below_a_base_path_everything_works(web):
+    """Page, files, live view and redirects stay under the public prefix (O-17)."""
+    web = make_web(policy={"base_path": "/cam"})
+    assert web.ask("GET", "/cam/login").status_code == 200
+    assert web.ask("GET", "/cam/static/public/tokens.css").status_code == 200
+    assert web.ask("GET", "/cam/", role=Role.VIEWER).headers["location"] == "/cam/ui/"
+    assert web.ask("GET", "/cam/player", role=Role.VIEWER).status_code == 200
+    html = {"accept": "text/html"}
+    assert web.ask("GET", "/cam/ui/", headers=html).headers["location"] == "/cam/login"
+    answers = web.connect("/cam/live", {**SAME, "cookie": web.cookie(Role.VIEWER)})
+    assert answers[-1]["type"] == "websocket.send"
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/", "/cam", "/camera/login", "/api/health", "/static/public/tokens.css"]
+)
+def test_outside_the_base_path_there_is_nothing(path):
+    """What a proxy does not hand on to us is not answered by accident."""
+    web = make_web(policy={"base_path": "/cam"})
+    assert web.ask("GET", path).status_code == 401
+    assert web.ask("GET", path, role=Role.ADMIN).status_code == 404
+    answers = web.connect("/live", {**SAME, "cookie": web.cookie(Role.ADMIN)})
+    assert answers == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "/static/public/%2e%2e/player.js",
+        "/static/public/..%2fplayer.js",
+        "/static/public%2f%2e%2e%2fplayer.js",
+        "/static/public/%2e%2e%2f%2e%2e%2fpages/login.html",
+        "/static/public/%252e%252e/player.js",
+        "/login/%2e%2e/metrics",
+        "/login%2f..%2fmetrics",
+        "/login;/../metrics",
+        "/api/health%00",
+        "/api/health/",
+        "/api/health.",
+        "//api/health/../metrics",
+    ],
+)
+def test_encoded_paths_do_not_pass_as_something_else(web, raw):
+    """A path is judged as it will be understood, so no spelling slips by as a public one."""
+    answer = web.ask("GET", httpx.URL(ORIGIN).copy_with(raw_path=raw.encode()))
+    assert answer.status_code == 401
