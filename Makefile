@@ -7,7 +7,7 @@ EXTRA  ?= cpu
 STAMP  := $(VENV)/.installed-$(EXTRA)
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: setup demo test check format lock docs clean
+.PHONY: setup demo test check format lock docs bench clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ check: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Ratios within one run on real input; the table, and JSON in benchmarks/results/.
+bench: $(DEV)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # The table of settings in README.md and .env.example, from the fields themselves.
 docs: $(DEV)
