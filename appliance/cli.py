@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -168,6 +169,8 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Progress as lines of JSON.")] = False,  # noqa: FBT002 - typer's way to declare a switch
 ) -> None:
     """Make each model's engine and prove that it sees what the original sees."""
+    # A station that stops ends its build: leave nothing half made behind.
+    signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
     loaded, _ = _start(environment())
     from appliance.app.building import build_models
 

@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from appliance.publish.metrics import CONTENT_TYPE, Metrics
 from appliance.readings import StationReading
-from appliance.web.asgi import App, Receive, Scope, Send
+from appliance.web.asgi import Receive, Scope, Send
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
 from appliance.web.gate import Gate, GatePolicy
@@ -46,7 +46,7 @@ class WebParts:
     tabs: TabContext
 
 
-def web_application(parts: WebParts) -> App:
+def web_application(parts: WebParts) -> Gate:
     """The ASGI application, gate included."""
     base = parts.policy.base_path
     page = DeferredPage(
