@@ -1,14 +1,12 @@
 """The web application in this process, without cameras: real gate, sessions, login and pages."""
 
 import asyncio
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 from argon2 import PasswordHasher
-from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.websockets import WebSocketDisconnect
 
@@ -19,9 +17,9 @@ from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.settings import Role, Row, User
 from appliance.settings.secrets import normalized
 from appliance.values import CameraState, Detections, EngineState, FrameStamp, Health, Result
-from appliance.web.asgi import Message
+from appliance.web.asgi import App, Message
 from appliance.web.context import TabContext
-from appliance.web.gate import Gate, GatePolicy
+from appliance.web.gate import GatePolicy
 from appliance.web.live import LiveHub
 from appliance.web.login import Login
 from appliance.web.server import WebParts, web_application
@@ -79,7 +77,7 @@ class Web:
         encoder: not started; counts who watches.
     """
 
-    app: Gate
+    app: App
     parts: WebParts
     clock: Clock
     encoder: LiveEncoder
@@ -189,25 +187,3 @@ def picture_of(camera: str, sequence: int, jpeg: bytes = b"\xff\xd8\xff\xd9") ->
     """A picture without detections, as the encoder hands it over."""
     stamp = FrameStamp(sequence, 0, 1000.0 + sequence)
     return LivePicture(Result(camera, stamp, (320, 240), Detections.empty(), 1.0, 0), jpeg)
-
-
-def with_gradio(web: Web) -> FastAPI:
-    """Puts Gradio's page in its place, as it is once the station is up; gives that page.
-
-    Made inside a running event loop, because Gradio opens one of its own without it, and leaves
-    it open.
-    """
-    from appliance.web.page import page_application
-
-    async def make() -> FastAPI:
-        return page_application(web.parts.tabs)
-
-    page = asyncio.run(make())
-    inspect.getclosurevars(web.app._app).nonlocals["page"]._page = page
-    return page
-
-
-def own_application(web: Web) -> FastAPI:
-    """What lies behind the gate beside Gradio's page."""
-    app: FastAPI = inspect.getclosurevars(web.app._app).nonlocals["app"]
-    return app

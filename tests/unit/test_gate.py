@@ -1,6 +1,7 @@
 """The gate: everything is refused but what the rules let through."""
 
 import asyncio
+import inspect
 import re
 
 import httpx
@@ -9,14 +10,8 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from appliance.settings import Role
-from tests.support.web import (
-    IDLE_S,
-    LONGEST_S,
-    ORIGIN,
-    TOKEN,
-    make_web,
-    own_application,
-)
+from appliance.web.page import page_application
+from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, make_web
 
 SAME = {"host": "127.0.0.1:8080", "origin": ORIGIN}
 OPEN_TO_STRANGERS = re.compile(r"/login|/api/health|/static/public/.*")
@@ -64,10 +59,9 @@ def filled(path):
     return re.sub(r"\{[^}]*\}", "x", path)
 
 
-@pytest.fixture
-def every_endpoint(built):
-    web, page = built
-    return sorted({*endpoints(own_application(web)), *endpoints(page)})
+def every_endpoint(web):
+    parts = inspect.getclosurevars(web.app._app).nonlocals
+    return sorted({*endpoints(parts["app"]), *endpoints(parts["page"]._page)})
 
 
 def is_refused(web, method, path, headers):
@@ -78,9 +72,9 @@ def is_refused(web, method, path, headers):
     return answer.status_code in {401, 403, 404, 421}
 
 
-def test_the_walk_sees_the_whole_application(every_endpoint):
+def test_the_walk_sees_the_whole_application(whole):
     """Our own routes, files, the WebSocket and Gradio's dozens are all on the list."""
-    found = every_endpoint
+    found = every_endpoint(whole)
     assert {("POST", "/login"), ("GET", "/metrics"), ("WEBSOCKET", "/live")} <= set(found)
     assert ("GET", "/static/player.js") in found
     assert len([path for _, path in found if path.startswith("/ui/gradio_api/")]) > 20
@@ -103,10 +97,10 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
-def test_a_stranger_gets_nowhere(whole, every_endpoint, kind):
+def test_a_stranger_gets_nowhere(whole, kind):
     """Every route there is refuses who is not signed in, but sign-in, its files and liveness."""
     headers = STRANGERS[kind](whole)
-    closed = [e for e in every_endpoint if not OPEN_TO_STRANGERS.fullmatch(e[1])]
+    closed = [e for e in every_endpoint(whole) if not OPEN_TO_STRANGERS.fullmatch(e[1])]
     assert len(closed) > 50
     assert [e for e in closed if not is_refused(whole, *e, headers)] == []
 
