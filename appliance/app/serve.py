@@ -163,6 +163,8 @@ def _uvicorn(web: Web) -> uvicorn.Config:
         forwarded_allow_ips=[str(network) for network in web.trusted_proxies],
         timeout_graceful_shutdown=GRACE_S,
         ws_max_size=MESSAGE_LIMIT,
+        # JPEGs do not get smaller; to try would cost milliseconds for each picture and viewer.
+        ws_per_message_deflate=False,
     )
 
 

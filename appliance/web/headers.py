@@ -47,6 +47,10 @@ def secured(
         ours["Strict-Transport-Security"] = "max-age=31536000"
     cacheable = path.startswith(("/static/", "/ui/assets/", "/ui/static/", "/ui/svelte/"))
     ours["Cache-Control"] = "private, no-cache" if cacheable else "no-store"
-    names = {name.lower().encode() for name in ours} | {b"access-control-allow-origin"}
-    kept = [(name, value) for name, value in headers if name.lower() not in names]
+    names = {name.lower().encode() for name in ours}
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in names and not name.lower().startswith(b"access-control-")
+    ]
     return kept + [(name.lower().encode(), value.encode()) for name, value in ours.items()]

@@ -39,7 +39,6 @@ async def serve_health(folder: Path, reading: Callable[[], StationReading]) -> a
         await writer.drain()
         writer.close()
 
-    (folder / NAME).unlink(missing_ok=True)
     with _short_path(folder) as path:
         return await asyncio.start_unix_server(answer, path)
 

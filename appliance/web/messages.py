@@ -30,8 +30,9 @@ def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
         "captured_at_s": round(result.stamp.captured_at_s, 3),
         "age_ms": round((now_ns - result.stamp.captured_ns) / 1e6, 1),
         "size_wh": result.size_wh,
-        "boxes": detections.boxes_xyxy_px.round(1).tolist(),
-        "scores": detections.scores.round(3).tolist(),
+        # In float64, since a rounded float32 is written with all its digits.
+        "boxes": detections.boxes_xyxy_px.astype("float64").round(1).tolist(),
+        "scores": detections.scores.astype("float64").round(3).tolist(),
         "class_ids": detections.class_ids.tolist(),
     }
     text = json.dumps(header, separators=(",", ":")).encode()

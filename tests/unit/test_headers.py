@@ -1,0 +1,143 @@
+"""What every answer tells the browser: nothing foreign, nothing framed, nothing kept."""
+
+import asyncio
+import inspect
+import re
+
+import pytest
+
+from appliance.settings import Role
+from appliance.web.headers import secured
+from appliance.web.page import page_application
+from tests.support.web import ORIGIN, TOKEN, make_web
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+ANSWERS = {
+    "the sign-in": ("GET", "/login", None, {}),
+    "a public file": ("GET", "/static/public/tokens.css", None, {}),
+    "a file that is not there": ("GET", "/static/public/none.css", None, {}),
+    "the player": ("GET", "/player", Role.VIEWER, {}),
+    "metrics": ("GET", "/metrics", None, BEARER),
+    "a redirect": ("GET", "/ui/", None, {"accept": "text/html"}),
+    "no session": ("GET", "/player", None, {}),
+    "no rule": ("GET", "/nowhere", Role.ADMIN, {}),
+    "another host": ("GET", "/login", None, {"host": "evil.example"}),
+    "another origin": ("POST", "/login", None, {"origin": "http://evil.example"}),
+    "a wrong password": ("POST", "/login", None, {"origin": ORIGIN}),
+    "a method that is not allowed": ("OPTIONS", "/login", None, {"origin": "http://evil.example"}),
+}
+
+
+@pytest.fixture(scope="module")
+def web():
+    return make_web()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    web = make_web()
+
+    async def make_page():
+        # Without a running loop Gradio makes one, and leaves it to the garbage collector.
+        return page_application(web.parts.tabs)
+
+    page = inspect.getclosurevars(web.app._app).nonlocals["page"]
+    page._page = asyncio.run(make_page())
+    return web
+
+
+@pytest.fixture(params=ANSWERS)
+def answer(request, web):
+    method, path, role, headers = ANSWERS[request.param]
+    return web.ask(method, path, role=role, headers=headers)
+
+
+def test_every_answer_carries_the_policy(answer):
+    """Pages, files, redirects and refusals alike."""
+    headers = answer.headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; ")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"]
+    assert len(headers.get_list("content-security-policy")) == 1
+
+
+def test_no_answer_lets_another_origin_read_it(answer):
+    """There is no CORS header, whoever asks."""
+    assert [name for name in answer.headers if name.startswith("access-control-")] == []
+
+
+def test_pages_are_not_kept_and_files_are_asked_for_again(web):
+    """After signing out, the back button shows nothing; files are checked for a newer version."""
+    assert web.ask("GET", "/player", role=Role.VIEWER).headers["cache-control"] == "no-store"
+    file = web.ask("GET", "/static/player.js", role=Role.VIEWER)
+    assert file.headers["cache-control"] == "private, no-cache"
+
+
+def test_only_the_player_may_be_framed_and_only_by_us(web):
+    """The page holds the player in a frame; nothing else fits into one."""
+    player = web.ask("GET", "/player", role=Role.VIEWER).headers
+    assert "frame-ancestors 'self'" in player["content-security-policy"]
+    assert player["x-frame-options"] == "SAMEORIGIN"
+    login = web.ask("GET", "/login").headers
+    assert "frame-ancestors 'none'" in login["content-security-policy"]
+    assert login["x-frame-options"] == "DENY"
+
+
+def test_our_own_pages_allow_no_inline_code(web):
+    """Script and style of the sign-in and the player come from files alone."""
+    for path in ("/login", "/player"):
+        policy = web.ask("GET", path, role=Role.VIEWER).headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "nonce" not in policy
+
+
+def test_tls_is_remembered_only_where_there_is_tls(web):
+    """HSTS on a station without TLS would lock everybody out of it."""
+    assert "strict-transport-security" not in web.ask("GET", "/login").headers
+    answer = make_web(policy={"https": True}).ask("GET", "/login")
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_ours_win_over_an_answers_own():
+    """A library that opens itself to every origin, or names another policy, is overruled."""
+    own = [
+        (b"Access-Control-Allow-Origin", b"*"),
+        (b"access-control-allow-credentials", b"true"),
+        (b"Content-Security-Policy", b"default-src *"),
+        (b"cache-control", b"public"),
+        (b"content-type", b"text/html"),
+    ]
+    told = secured(own, path="/x", nonce="", https=False)
+    assert [value for name, value in told if name.lower() == b"cache-control"] == [b"no-store"]
+    assert (b"content-type", b"text/html") in told
+    names = [name.lower() for name, _ in told]
+    assert names.count(b"content-security-policy") == 1
+    assert not [name for name in names if name.startswith(b"access-control-")]
+
+
+def test_gradios_page_runs_only_scripts_that_carry_this_answers_nonce(whole):
+    """Every script tag has the nonce of the policy, and the next answer has another one."""
+    nonces = []
+    for _ in range(2):
+        answer = whole.ask("GET", "/ui/", role=Role.VIEWER, headers={"accept-encoding": "gzip"})
+        assert answer.status_code == 200
+        (nonce,) = re.findall(r"'nonce-([^']+)'", answer.headers["content-security-policy"])
+        tags = re.findall(r"<script[^>]*>", answer.text)
+        assert len(tags) > 2
+        assert [tag for tag in tags if f'nonce="{nonce}"' not in tag] == []
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        nonces.append(nonce)
+    assert nonces[0] != nonces[1]
+
+
+def test_gradios_page_loads_our_files_and_nothing_from_elsewhere(whole):
+    """Our tags stand at the end of its head; no tag names another host."""
+    text = whole.ask("GET", "/ui/", role=Role.VIEWER).text
+    head = text.partition("</head>")[0]
+    assert "/static/appliance.css" in head
+    assert "/static/appliance.js" in head
+    foreign = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(?:https?:)?//[^\"]+", text)
+    assert foreign == []

@@ -1,0 +1,114 @@
+"""What the live view's WebSocket says, as the player reads it."""
+
+import json
+import math
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from appliance.pipeline.encoder import LivePicture
+from appliance.values import Detections, EngineState, FrameStamp, Health, Result
+from appliance.web.messages import picture_message, station_message
+from tests.support.web import CAMERA, ENGINE, READING
+
+
+def split(message):
+    (length,) = struct.unpack(">I", message[:4])
+    return json.loads(message[4 : 4 + length]), message[4 + length :]
+
+
+def told(reading, **station):
+    """The message after its way through JSON, which must not hold what browsers cannot read."""
+    return json.loads(json.dumps(station_message(reading, station, 0.3), allow_nan=False))
+
+
+def test_a_picture_carries_its_own_boxes():
+    """Header and JPEG of one frame travel in one message, boxes in the frame's pixels."""
+    detections = Detections(
+        np.array([[1.26, 2.0, 30.04, 40.0]], np.float32),
+        np.array([0.98765], np.float32),
+        np.array([1], np.int32),
+    )
+    stamp = FrameStamp(812, 5_000_000_000, 1732500000.4824)
+    result = Result("gate", stamp, (320, 240), detections, 9.0, 5_020_000_000)
+    header, jpeg = split(picture_message(LivePicture(result, b"JPEG"), now_ns=5_043_000_000))
+    assert header.pop("boxes") == [[1.3, 2.0, 30.0, 40.0]]
+    assert header.pop("scores") == [0.988]
+    assert header == {
+        "camera": "gate",
+        "sequence": 812,
+        "captured_at_s": 1732500000.482,
+        "age_ms": 43.0,
+        "size_wh": [320, 240],
+        "class_ids": [1],
+    }
+    assert jpeg == b"JPEG"
+
+
+def test_the_length_counts_bytes():
+    """Letters of more than one byte in a header do not shift the JPEG."""
+    result = Result("tür", FrameStamp(1, 0, 0.0), (1, 1), Detections.empty(), 0.0, 0)
+    header, jpeg = split(picture_message(LivePicture(result, b"\xff\xd8"), now_ns=0))
+    assert (header["camera"], header["boxes"], jpeg) == ("tür", [], b"\xff\xd8")
+
+
+def test_numbers_are_short():
+    """Coordinates have one decimal and scores three: many boxes stay a small message."""
+    count = 100
+    boxes = np.full((count, 4), math.pi * 100, np.float32)
+    detections = Detections(boxes, np.full(count, 1 / 3, np.float32), np.zeros(count, np.int32))
+    result = Result("gate", FrameStamp(1, 0, 0.0), (1280, 720), detections, 0.0, 0)
+    assert len(picture_message(LivePicture(result, b""), now_ns=0)) < count * 60
+
+
+def test_a_reading_names_everything_the_page_shows():
+    """Station, health, engine, disk, classes, floor and cameras, in the protocol's words."""
+    camera = replace(CAMERA, next_step="Wait.", dropped=14, fps=24.912, fps_history=(25.0, None))
+    reading = replace(READING, cameras=(camera,), disk_used=0.412)
+    message = told(reading, name="Hall 3", user="ada")
+    assert message["type"] == "station"
+    assert message["station"] == {"name": "Hall 3", "user": "ada"}
+    assert message["health"] == {"state": "ready", "reasons": []}
+    assert message["disk"] == {"used_percent": 41}
+    assert message["classes"] == ["red", "green"]
+    assert message["confidence"] == 0.3
+    (camera_told,) = message["cameras"]
+    assert camera_told["next"] == "Wait."
+    assert camera_told["dropped_total"] == 14
+    assert camera_told["fps"] == 24.9
+    assert camera_told["fps_history"] == [25.0, None]
+    assert camera_told["state"] == "live"
+
+
+def test_what_is_not_known_is_null():
+    """A camera that sends nothing yet has no numbers, and none are made up."""
+    message = told(replace(READING, disk_used=None))
+    assert message["disk"] == {"used_percent": None}
+    names = ("fps", "source_fps", "inference_ms", "age_ms", "retry_in_s", "size_wh")
+    assert {name: message["cameras"][0][name] for name in names} == dict.fromkeys(names)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "said"),
+    [
+        (EngineState.WAITING, "", "building"),
+        (EngineState.BUILDING, "Comparing", "building"),
+        (EngineState.RUNNING, "", "running"),
+        (EngineState.RUNNING, "no GPU here", "fallback"),
+        (EngineState.FAILED, "broken", "failed"),
+    ],
+)
+def test_the_engine_is_in_one_of_four_states(state, sentence, said):
+    """An engine that runs and has something to explain runs as a fallback."""
+    engine = replace(ENGINE, state=state, sentence=sentence)
+    message = told(replace(READING, engines=(engine,)))
+    assert message["engine"]["state"] == said
+    assert message["engine"]["sentence"] == sentence
+
+
+def test_a_degraded_station_says_why():
+    """The reasons reach the page as they are."""
+    reading = replace(READING, health=Health.DEGRADED, reasons=("Dock is offline",))
+    assert told(reading)["health"] == {"state": "degraded", "reasons": ["Dock is offline"]}
