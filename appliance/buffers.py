@@ -11,13 +11,13 @@ from typing import Self
 
 import numpy as np
 
-from appliance.values import FrameStamp, type_u8
+from appliance.values import U8, FrameStamp
 
 Shape = tuple[int, int, int]
-Allocate = Callable[[Shape], type_u8]
+Allocate = Callable[[Shape], U8]
 
 
-def pageable(shape_hwc: Shape) -> type_u8:
+def pageable(shape_hwc: Shape) -> U8:
     """Ordinary memory for one frame: `shape_hwc` uint8, its contents undefined."""
     return np.empty(shape_hwc, np.uint8)
 
@@ -37,7 +37,7 @@ class Slot:
 
     __slots__ = ("leases", "pixels", "published", "stamp")
 
-    def __init__(self, pixels: type_u8) -> None:
+    def __init__(self, pixels: U8) -> None:
         self.pixels = pixels
         self.published = pixels.view()
         self.published.flags.writeable = False
@@ -55,7 +55,7 @@ class Lease:
 
     def __init__(
         self,
-        pixels: type_u8,
+        pixels: U8,
         stamp: FrameStamp,
         *,
         retain: Callable[[], None],
@@ -67,7 +67,7 @@ class Lease:
         self._release: Callable[[], None] | None = release
 
     @property
-    def pixels(self) -> type_u8:
+    def pixels(self) -> U8:
         """(H, W, 3) uint8 BGR, read-only, valid until `release`.
 
         Raises:

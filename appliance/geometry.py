@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import ModelError
-from appliance.values import type_f32
+from appliance.values import F32
 
 
 class FitMode(StrEnum):
@@ -58,22 +58,22 @@ class Fit:
         offset = ((input_w - resized_w) // 2, (input_h - resized_h) // 2)
         return cls(source_wh, input_wh, (resized_w, resized_h), offset)
 
-    def _scale_and_offset(self) -> tuple[type_f32, type_f32]:
+    def _scale_and_offset(self) -> tuple[F32, F32]:
         scale = np.array(self.resized_wh, np.float32) / np.array(self.source_wh, np.float32)
         return np.tile(scale, 2), np.tile(np.array(self.offset_xy, np.float32), 2)
 
-    def to_input(self, boxes_xyxy_px: type_f32) -> type_f32:
+    def to_input(self, boxes_xyxy_px: F32) -> F32:
         """Boxes (N, 4) from source pixels to input pixels."""
         scale, offset = self._scale_and_offset()
         return boxes_xyxy_px * scale + offset
 
-    def to_source(self, boxes_xyxy_px: type_f32) -> type_f32:
+    def to_source(self, boxes_xyxy_px: F32) -> F32:
         """Boxes (N, 4) from input pixels to source pixels, not clipped."""
         scale, offset = self._scale_and_offset()
         return (boxes_xyxy_px - offset) / scale
 
 
-def clip(boxes_xyxy_px: type_f32, size_wh: tuple[int, int]) -> type_f32:
+def clip(boxes_xyxy_px: F32, size_wh: tuple[int, int]) -> F32:
     """Boxes (N, 4) cut to the frame 0..w, 0..h.
 
     A box outside the frame, or with crossed corners, comes out with no area: see `has_area`.
@@ -82,7 +82,7 @@ def clip(boxes_xyxy_px: type_f32, size_wh: tuple[int, int]) -> type_f32:
     return np.clip(boxes_xyxy_px, np.float32(0), limit)
 
 
-def has_area(boxes_xyxy_px: type_f32) -> NDArray[np.bool_]:
+def has_area(boxes_xyxy_px: F32) -> NDArray[np.bool_]:
     """(N,) bool: finite boxes at least one hundredth of a pixel wide and high."""
     with np.errstate(invalid="ignore"):
         shortest = np.min(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], axis=1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from appliance.errors import EngineError
 from appliance.geometry import Fit, FitMode
-from appliance.values import type_u8
+from appliance.values import U8
 
 
 class Letterbox:
@@ -33,7 +33,7 @@ class Letterbox:
         self._fits: dict[tuple[int, int], Fit] = {}
         self._painted: dict[int, Fit] = {}
 
-    def place(self, frame: type_u8, into: type_u8) -> Fit:
+    def place(self, frame: U8, into: U8) -> Fit:
         """Write `frame` (H, W, 3) uint8 BGR into `into` (h, w, 3), the slot's own memory.
 
         Returns:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.values import type_f32, type_i32
+from appliance.values import F32, I32
 
 
 class NmsMode(StrEnum):
@@ -19,7 +19,7 @@ class NmsMode(StrEnum):
     AGNOSTIC = "agnostic"
 
 
-def iou_matrix(boxes_xyxy: type_f32, others_xyxy: type_f32) -> type_f32:
+def iou_matrix(boxes_xyxy: F32, others_xyxy: F32) -> F32:
     """Intersection over union of every box with every other.
 
     Args:
@@ -35,14 +35,14 @@ def iou_matrix(boxes_xyxy: type_f32, others_xyxy: type_f32) -> type_f32:
     areas = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None).prod(axis=1)
     other_areas = np.clip(others_xyxy[:, 2:] - others_xyxy[:, :2], 0, None).prod(axis=1)
     union = areas[:, None] + other_areas[None, :] - overlap
-    result: type_f32 = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    result: F32 = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return result
 
 
 def suppress(
-    boxes_xyxy: type_f32,
-    scores: type_f32,
-    class_ids: type_i32,
+    boxes_xyxy: F32,
+    scores: F32,
+    class_ids: I32,
     *,
     mode: NmsMode,
     iou: float,

@@ -77,7 +77,6 @@ class EngineReading:
         sentence: what is under way or went wrong.
         next_step: what a person can do.
         progress: 0..1 while building.
-        labels: class names in the order of class ids.
     """
 
     model: str
@@ -92,7 +91,6 @@ class EngineReading:
     sentence: str = ""
     next_step: str = ""
     progress: float | None = None
-    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,16 @@ Arrays inside a value belong to the value; nobody writes into them afterwards.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import ApplianceError
 
-type_f32 = NDArray[np.float32]
-type_i32 = NDArray[np.int32]
-type_u8 = NDArray[np.uint8]
+F32: TypeAlias = NDArray[np.float32]
+I32: TypeAlias = NDArray[np.int32]
+U8: TypeAlias = NDArray[np.uint8]
 
 
 class CameraState(StrEnum):
@@ -104,9 +105,9 @@ class Detections:
         class_ids: (N,) int32.
     """
 
-    boxes_xyxy_px: type_f32
-    scores: type_f32
-    class_ids: type_i32
+    boxes_xyxy_px: F32
+    scores: F32
+    class_ids: I32
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -138,6 +139,7 @@ class Result:
         detections: in source pixels.
         inference_ms: from the engine's submit to its outputs being ready.
         finished_ns: monotonic clock when the detections were ready.
+        labels: the model's class names in the order of class ids.
     """
 
     camera: str
@@ -146,6 +148,13 @@ class Result:
     detections: Detections
     inference_ms: float
     finished_ns: int
+    labels: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        """The class name of each detection; an id without one is shown as such."""
+        known = dict(enumerate(self.labels))
+        ids = self.detections.class_ids.tolist()
+        return [known.get(class_id, f"class_{class_id}") for class_id in ids]
 
     @property
     def age_ms(self) -> float:

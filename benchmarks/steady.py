@@ -14,15 +14,14 @@ from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
 from appliance.capture.timing import Timing
 from appliance.engines import EngineOptions, EngineReport, EngineSlot
 from appliance.engines.onnxruntime import ENGINE
-from appliance.optimizer.build import letterbox_of
 from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.heads.centernet import HEAD
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
-from appliance.tasks import Rules
 from appliance.tasks.detection import TASK
-from appliance.values import Result, type_u8
+from appliance.values import U8, Result
 from benchmarks.inputs import Inputs
 
 SECONDS = 8.0
@@ -32,7 +31,7 @@ KEPT_FRAMES = 50
 class MemoryCapture:
     """Plays decoded frames of the clip at a steady rate, like a camera would."""
 
-    def __init__(self, frames: list[type_u8], fps: float) -> None:
+    def __init__(self, frames: list[U8], fps: float) -> None:
         self._frames = frames
         self._period_s = 1 / fps if fps else 0.0
         self._due_s = time.monotonic()
@@ -45,7 +44,7 @@ class MemoryCapture:
         self._index += 1
         return UNKNOWN_TIME_S
 
-    def retrieve(self, into: type_u8 | None) -> type_u8:
+    def retrieve(self, into: U8 | None) -> U8:
         """Copy the frame into the slot."""
         frame = self._frames[self._index % len(self._frames)]
         if into is None or into.shape != frame.shape:
@@ -87,7 +86,7 @@ class StubEngine:
         """Nothing is held."""
 
 
-def clip_frames(clip: Path) -> list[type_u8]:
+def clip_frames(clip: Path) -> list[U8]:
     """Some decoded frames (H, W, 3) uint8."""
     video = cv2.VideoCapture(str(clip))
     frames = [np.asarray(video.read()[1], np.uint8) for _ in range(KEPT_FRAMES)]
@@ -102,7 +101,9 @@ def age_of_results(inputs: Inputs, cache: Path, cameras: int) -> dict[str, float
     made = canonicalize(inputs.weights, inputs.card, HEAD, path)
     engine = ENGINE.load(made.path, made.contract, EngineOptions())
     results: list[Result] = []
-    model = ServedModel("m", engine, TASK, letterbox_of(inputs.card), _rules(inputs))
+    model = ServedModel(
+        "m", engine, TASK, letterbox_of(inputs.card), rules_of(inputs.card, confidence=0.3)
+    )
     with _looping(model, clip_frames(inputs.clip), (cameras, fps), results.append):
         time.sleep(2)
         results.clear()
@@ -129,7 +130,9 @@ def stub_station(inputs: Inputs) -> Iterator[Callable[[], int]]:
 
     width, height = inputs.card.input.size_wh
     engine = StubEngine((1, height, width, 3), inputs.card.detection.candidates)
-    model = ServedModel("m", engine, TASK, letterbox_of(inputs.card), _rules(inputs))
+    model = ServedModel(
+        "m", engine, TASK, letterbox_of(inputs.card), rules_of(inputs.card, confidence=0.3)
+    )
     with _looping(model, clip_frames(inputs.clip_720p), (1, 0.0), count):
         yield lambda: counted[0]
 
@@ -137,7 +140,7 @@ def stub_station(inputs: Inputs) -> Iterator[Callable[[], int]]:
 @contextmanager
 def _looping(
     model: ServedModel,
-    frames: list[type_u8],
+    frames: list[U8],
     cameras: tuple[int, float],
     on_result: Callable[[Result], None],
 ) -> Iterator[None]:
@@ -173,15 +176,3 @@ def _looping(
             part.join(5)
     if failed.is_set():
         raise RuntimeError("the engine failed")
-
-
-def _rules(inputs: Inputs) -> Rules:
-    card = inputs.card.detection
-    return Rules.of(
-        card.labels,
-        confidence=0.3,
-        classes={},
-        nms=card.nms,
-        iou=card.iou,
-        max_detections=card.max_detections,
-    )

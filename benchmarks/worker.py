@@ -22,14 +22,13 @@ from appliance.capture.sources.file import SOURCE
 from appliance.capture.timing import Timing
 from appliance.engines import EngineOptions
 from appliance.engines.onnxruntime import ENGINE
-from appliance.optimizer.build import letterbox_of
 from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.heads.centernet import HEAD
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.settings import Camera as CameraSettings
-from appliance.tasks import Rules
 from appliance.tasks.detection import TASK
 from appliance.values import Result
 from benchmarks.inputs import Inputs, obtain_inputs
@@ -158,15 +157,7 @@ def _engine(inputs: Inputs, args: argparse.Namespace) -> Any:  # noqa: ANN401
 
 
 def _served(inputs: Inputs, args: argparse.Namespace) -> ServedModel:
-    card = inputs.card.detection
-    rules = Rules.of(
-        card.labels,
-        confidence=0.3,
-        classes={},
-        nms=card.nms,
-        iou=card.iou,
-        max_detections=card.max_detections,
-    )
+    rules = rules_of(inputs.card, confidence=0.3)
     return ServedModel(
         inputs.card.name, _engine(inputs, args), TASK, letterbox_of(inputs.card), rules
     )

@@ -6,16 +6,17 @@ import sys
 from typing import Any
 
 import psutil
+from loguru import logger
 
 from appliance.app.assembly import library_of, optimizer_of
+from appliance.catalog.card import Card
 from appliance.engines import EngineOptions
 from appliance.errors import EngineError
-from appliance.optimizer.build import letterbox_of
 from appliance.optimizer.cache import EngineFile
+from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.pipeline.engine_room import Prepared, Progress
 from appliance.pipeline.served import ServedModel
 from appliance.settings import Settings
-from appliance.tasks import Rules
 
 BUILD_PRIORITY = 10  # nice
 
@@ -45,10 +46,8 @@ class Preparer:
         if found is None:
             raise EngineError(f"{name}: the engine was built, and is not there")
         progress("Loading the engine", None)
-        labels = self._library.labels(name)
         return Prepared(
-            served=self._load(name, found, labels.names),
-            labels=labels.names,
+            served=self._load(card, found, self._library.labels(name).names),
             verdict=found.verification.verdict,
             proof=found.verification.sentence(),
         )
@@ -58,8 +57,8 @@ class Preparer:
         if self._child is not None:
             self._child.terminate()
 
-    def _load(self, name: str, file: EngineFile, labels: tuple[str, ...]) -> ServedModel:
-        card, wanted = self._library.card(name), self._settings.detection
+    def _load(self, card: Card, file: EngineFile, labels: tuple[str, ...]) -> ServedModel:
+        wanted = self._settings.detection
         options = EngineOptions(
             asked=self._settings.engine.backend,
             precision=file.key.precision,
@@ -70,16 +69,9 @@ class Preparer:
         for slot in engine.slots:  # the first run allocates: do it before a frame waits
             engine.submit(slot)
             engine.wait(slot)
-        rules = Rules.of(
-            labels,
-            confidence=wanted.confidence,
-            classes=wanted.classes,
-            nms=card.detection.nms,
-            iou=card.detection.iou,
-            max_detections=card.detection.max_detections,
-        )
+        rules = rules_of(card, labels=labels, confidence=wanted.confidence, classes=wanted.classes)
         task = self._optimizer.tasks[card.task]
-        return ServedModel(name, engine, task, letterbox_of(card), rules)
+        return ServedModel(card.name, engine, task, letterbox_of(card), rules, labels)
 
     def _build_in_child(self, name: str, progress: Progress) -> None:
         """A process of its own, and a low priority: a build cannot take the station down."""
@@ -89,7 +81,11 @@ class Preparer:
         last: dict[str, Any] = {}
         assert self._child.stdout is not None  # noqa: S101 - it was asked for
         for line in self._child.stdout:
-            last = json.loads(line)
+            try:
+                last = json.loads(line)
+            except ValueError:  # a library that prints: worth a line, not an engine
+                logger.bind(model=name).info("build: {}", line.rstrip())
+                continue
             if "stage" in last:
                 progress(last["stage"], last["progress"])
         status = self._child.wait()

@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from appliance.errors import SourceError
-from appliance.values import type_u8
+from appliance.values import U8
 
 UNKNOWN_TIME_S = -1.0
 
@@ -70,7 +70,7 @@ class Capture(Protocol):
         """
         ...
 
-    def retrieve(self, into: type_u8 | None) -> type_u8:
+    def retrieve(self, into: U8 | None) -> U8:
         """Decode the grabbed frame, (H, W, 3) uint8 BGR.
 
         The frame is written into `into` where that has the frame's shape; otherwise `into`

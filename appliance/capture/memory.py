@@ -7,7 +7,7 @@ import numpy as np
 from appliance.buffers import Allocate, FrameSlots, Lease
 from appliance.capture.opencv import same_memory
 from appliance.errors import SourceError
-from appliance.values import FrameStamp, type_u8
+from appliance.values import U8, FrameStamp
 
 IDLE_NS = 2_000_000_000
 REFRESH_NS = 500_000_000
@@ -72,7 +72,7 @@ class FrameMemory:
         slots = self._slots
         return slots is None or slots.wait_for_room(timeout_s)
 
-    def store(self, retrieve: Callable[[type_u8 | None], type_u8], stamp: FrameStamp) -> None:
+    def store(self, retrieve: Callable[[U8 | None], U8], stamp: FrameStamp) -> None:
         """Decode the grabbed frame into a slot and publish it.
 
         Args:
@@ -103,16 +103,14 @@ class FrameMemory:
         self._stored_ns = stamp.captured_ns
         slots.publish(slot, stamp)
 
-    def _decode(
-        self, retrieve: Callable[[type_u8 | None], type_u8], into: type_u8 | None
-    ) -> type_u8:
+    def _decode(self, retrieve: Callable[[U8 | None], U8], into: U8 | None) -> U8:
         try:
             return retrieve(into)
         except SourceError:
             self._spoiled += 1
             raise
 
-    def _adopt(self, pixels: type_u8, stamp: FrameStamp) -> None:
+    def _adopt(self, pixels: U8, stamp: FrameStamp) -> None:
         """Change to slots of this frame's size, this frame first; leases on older ones hold."""
         height, width, channels = pixels.shape
         slots = FrameSlots(

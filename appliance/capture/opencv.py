@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 
 from appliance.errors import SourceError
-from appliance.values import type_u8
+from appliance.values import U8
 
 
 class VideoHandle(Protocol):
     """The part of `cv2.VideoCapture` that decodes."""
 
-    def retrieve(self, image: type_u8 | None = None) -> tuple[bool, object]:
+    def retrieve(self, image: U8 | None = None) -> tuple[bool, object]:
         """Decode the grabbed frame, into `image` where it fits."""
         ...
 
 
-def decode(handle: VideoHandle, into: type_u8 | None) -> type_u8:
+def decode(handle: VideoHandle, into: U8 | None) -> U8:
     """Decode the grabbed frame: (H, W, 3) uint8 BGR, in `into` where that fits.
 
     OpenCV leaves a buffer of another shape alone and returns new memory, without a word:
@@ -37,9 +37,9 @@ def decode(handle: VideoHandle, into: type_u8 | None) -> type_u8:
             f"Picture: expected (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}",
             hint="Set the camera to an ordinary color format.",
         )
-    return cast("type_u8", pixels)
+    return cast("U8", pixels)
 
 
-def same_memory(one: type_u8, other: type_u8) -> bool:
+def same_memory(one: U8, other: U8) -> bool:
     """Whether two frames are one and the same memory."""
     return one.shape == other.shape and one.ctypes.data == other.ctypes.data

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from appliance.values import ModelContract, type_u8
+from appliance.values import U8, ModelContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class EngineSlot:
     """
 
     index: int
-    frames: type_u8
+    frames: U8
     outputs: Mapping[str, NDArray[Any]]
 
 
@@ -79,7 +79,7 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Free everything; idempotent."""
+        """Free everything; idempotent. A submit after it raises EngineError."""
 
 
 @dataclass(frozen=True, slots=True)

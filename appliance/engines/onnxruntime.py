@@ -107,6 +107,8 @@ class OnnxRuntimeEngine:
 
     def submit(self, slot: EngineSlot) -> None:
         """Run the session on `slot`; blocks until the outputs are written."""
+        if self._session is None:
+            raise EngineError("the engine is closed")
         try:
             self._session.run_with_iobinding(self._bindings[slot.index])
         except self._failures as error:

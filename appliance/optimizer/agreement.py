@@ -6,7 +6,7 @@ import numpy as np
 
 from appliance.nms import iou_matrix
 from appliance.optimizer.heads import Tensors
-from appliance.values import Detections, type_f32
+from appliance.values import F32, Detections
 
 MARGIN = 0.02  # scores this close to the threshold count for neither side
 SAME_BOX_IOU = 0.5
@@ -94,7 +94,7 @@ def row_differences(reference: Tensors, candidate: Tensors, *, floor: float) -> 
     return box, score
 
 
-def _stack(rows: Tensors) -> type_f32:
+def _stack(rows: Tensors) -> F32:
     """(K, 6): box, score, class."""
     scores, class_ids = rows["scores"][0][:, None], rows["class_ids"][0][:, None]
     return np.concatenate([rows["boxes"][0], scores, class_ids], axis=1).astype(np.float32)

@@ -10,9 +10,9 @@ from appliance.catalog.card import Card
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend, EngineOptions
 from appliance.errors import ModelError
-from appliance.letterbox import Letterbox
 from appliance.optimizer.cache import EngineCache, EngineFile, EngineKey, code_sha256
 from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.frames import read_frames
 from appliance.optimizer.heads import Head
 from appliance.optimizer.reference import Reference
@@ -110,16 +110,6 @@ class Optimizer:
         if card.task not in self.tasks:
             raise ModelError(f"{card.name}: no task {card.task}", hint=", ".join(self.tasks))
         return self.tasks[card.task]
-
-
-def letterbox_of(card: Card) -> Letterbox:
-    """How frames are fitted for this model."""
-    return Letterbox(
-        input_wh=card.input.size_wh,
-        mode=card.input.fit,
-        pad_value=card.input.pad_value,
-        interpolation=card.input.interpolation,
-    )
 
 
 def _card_sha256(card: Card) -> str:

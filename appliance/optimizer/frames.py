@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 
 from appliance.errors import ModelError
-from appliance.values import type_u8
+from appliance.values import U8
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 LIMIT = 100  # frames; enough to prove, few enough for a small box
 
 
-def read_frames(path: Path) -> list[type_u8]:
+def read_frames(path: Path) -> list[U8]:
     """At most LIMIT frames (H, W, 3) uint8 BGR, spread evenly over what there is.
 
     Raises:
@@ -33,7 +33,7 @@ def read_frames(path: Path) -> list[type_u8]:
     return frames
 
 
-def _picture(path: Path) -> type_u8:
+def _picture(path: Path) -> U8:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise ModelError(f"{path.name}: cannot be read as a picture", hint="Take it out.")
@@ -45,7 +45,7 @@ def _spread(files: list[Path]) -> list[Path]:
     return files[::step]
 
 
-def _video(path: Path) -> Iterator[type_u8]:
+def _video(path: Path) -> Iterator[U8]:
     """Every second frame: neighbors are too much alike to prove twice as much."""
     capture = cv2.VideoCapture(str(path))
     try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from appliance.catalog.card import Card
 from appliance.nms import suppress
 from appliance.optimizer.heads import Head, Tensors
-from appliance.values import Detections, type_f32, type_u8
+from appliance.values import F32, U8, Detections
 
 
 class Reference:
@@ -32,12 +32,12 @@ class Reference:
         self._input = self._session.get_inputs()[0].name
         self._outputs = [value.name for value in self._session.get_outputs()]
 
-    def run(self, image: type_f32) -> Tensors:
+    def run(self, image: F32) -> Tensors:
         """Canonical rows of one prepared image (h, w, 3) float32 BGR 0..255, by the numpy twin."""
         raw = self._session.run(self._outputs, {self._input: self._tensor(image)})
         return self._head.decode(dict(zip(self._outputs, raw, strict=True)), self._card)
 
-    def detect(self, frame: type_u8, *, confidence: float) -> Detections:
+    def detect(self, frame: U8, *, confidence: float) -> Detections:
         """Predictions for one source frame (H, W, 3) uint8 BGR, in source pixels."""
         image, placement = place(frame, self._card)
         rows = self.run(image)
@@ -54,7 +54,7 @@ class Reference:
         corners = np.clip(corners, 0, (width, height)).reshape(-1, 4).astype(np.float32)
         return Detections(corners, scores[kept], class_ids[kept])
 
-    def _tensor(self, image: type_f32) -> NDArray[Any]:
+    def _tensor(self, image: F32) -> NDArray[Any]:
         card = self._card.input
         ordered = image[..., ::-1] if card.channels == "rgb" else image
         scaled = (ordered - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
@@ -62,7 +62,7 @@ class Reference:
         return np.ascontiguousarray(tensor[None], np.float32)
 
 
-def place(frame: type_u8, card: Card) -> tuple[type_f32, tuple[NDArray[Any], NDArray[Any]]]:
+def place(frame: U8, card: Card) -> tuple[F32, tuple[NDArray[Any], NDArray[Any]]]:
     """The card's input picture in float, and (offset, scale) in x, y to bring points back.
 
     Args:
@@ -88,7 +88,7 @@ def place(frame: type_u8, card: Card) -> tuple[type_f32, tuple[NDArray[Any], NDA
     return image, (np.array([left, top]), np.array([inner_w / width, inner_h / height]))
 
 
-def _linear_weights(source: int, target: int) -> type_f32:
+def _linear_weights(source: int, target: int) -> F32:
     """(target, source): bilinear interpolation with half-pixel centers, edges repeated."""
     centers = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     low = np.floor(centers).astype(int)
@@ -100,11 +100,11 @@ def _linear_weights(source: int, target: int) -> type_f32:
     return weights
 
 
-def _area_weights(source: int, target: int) -> type_f32:
+def _area_weights(source: int, target: int) -> F32:
     """(target, source): the share of each source pixel under a target pixel."""
     edges = np.arange(target + 1) * source / target
     pixels = np.arange(source)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     shares = np.clip(overlap, 0, None)
-    result: type_f32 = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    result: F32 = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
     return result

@@ -21,10 +21,11 @@ from appliance.engines import Engine, EngineSlot
 from appliance.errors import EngineError
 from appliance.letterbox import Letterbox
 from appliance.optimizer.agreement import MARGIN, Agreement, row_differences
+from appliance.optimizer.fittings import rules_of
 from appliance.optimizer.heads import Tensors
 from appliance.optimizer.reference import Reference
-from appliance.tasks import Rules, Task
-from appliance.values import type_u8
+from appliance.tasks import Task
+from appliance.values import U8
 
 CONFIDENCE = 0.3
 MIN_REFERENCES = 100
@@ -81,7 +82,7 @@ class Candidate:
     task: Task
     card: Card
 
-    def look(self, frame: type_u8) -> tuple[EngineSlot, Any]:
+    def look(self, frame: U8) -> tuple[EngineSlot, Any]:
         """Run one frame; the slot's outputs are valid until the next look."""
         slot = self.engine.slots[0]
         fit = self.letterbox.place(frame, slot.frames[0])
@@ -93,7 +94,7 @@ class Candidate:
 def verify(
     candidate: Candidate,
     reference: Reference,
-    frames: Sequence[type_u8],
+    frames: Sequence[U8],
     progress: Callable[[float], None],
 ) -> Verification:
     """Compare on `frames`, (H, W, 3) uint8 BGR each.
@@ -104,7 +105,7 @@ def verify(
     agreement = Agreement()
     row_box, row_score = 0.0, 0.0
     pictures = frames or [_test_picture(candidate.card)]
-    rules = _rules(candidate.card)
+    rules = rules_of(candidate.card, confidence=CONFIDENCE - MARGIN)
     for index, frame in enumerate(pictures):
         slot, fit = candidate.look(frame)
         _require_numbers(slot.outputs)
@@ -161,19 +162,7 @@ def _require_numbers(outputs: Tensors) -> None:
             )
 
 
-def _rules(card: Card) -> Rules:
-    rules = card.detection
-    return Rules.of(
-        rules.labels,
-        confidence=CONFIDENCE - MARGIN,
-        classes={},
-        nms=rules.nms,
-        iou=rules.iou,
-        max_detections=rules.max_detections,
-    )
-
-
-def _test_picture(card: Card) -> type_u8:
+def _test_picture(card: Card) -> U8:
     """Noise of several sizes, the same each time: something for every filter."""
     width, height = card.input.size_wh
     random = np.random.default_rng(0)

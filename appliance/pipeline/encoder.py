@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import cv2
 from loguru import logger
+from typing_extensions import override
 
 from appliance.buffers import Lease
+from appliance.pipeline.part import Part
 from appliance.values import Result
 
 
@@ -29,7 +31,7 @@ class LivePicture:
     jpeg: bytes
 
 
-class LiveEncoder:
+class LiveEncoder(Part):
     """One thread. `offer` is called by the loop, `watch` and `unwatch` by viewers.
 
     Args:
@@ -47,6 +49,7 @@ class LiveEncoder:
         quality: int,
         clock_ns: Callable[[], int],
     ) -> None:
+        super().__init__("encoder")
         self._publish = publish
         self._period_ns = int(1e9 / fps)
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -55,24 +58,13 @@ class LiveEncoder:
         self._watched: Counter[str] = Counter()
         self._waiting: dict[str, tuple[Result, Lease]] = {}
         self._due_ns: dict[str, int] = {}
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
 
-    def start(self) -> None:
-        """Begin to encode."""
-        self._thread.start()
-
+    @override
     def stop(self) -> None:
         """End after the picture at hand; idempotent."""
         with self._changed:
-            self._stopping = True
+            super().stop()
             self._changed.notify_all()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False if it did not come in time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def watch(self, camera: str) -> None:
         """One more viewer looks at `camera`."""
@@ -90,7 +82,7 @@ class LiveEncoder:
     def offer(self, result: Result, lease: Lease) -> None:
         """Keep this picture if somebody watches; the one that waited goes."""
         with self._changed:
-            if self._stopping or result.camera not in self._watched:
+            if self._stop.is_set() or result.camera not in self._watched:
                 return
             if self._clock_ns() < self._due_ns.get(result.camera, 0):
                 return
@@ -103,6 +95,7 @@ class LiveEncoder:
         if waiting is not None:
             waiting[1].release()
 
+    @override
     def _run(self) -> None:
         while (job := self._next()) is not None:
             result, lease = job
@@ -116,9 +109,9 @@ class LiveEncoder:
 
     def _next(self) -> tuple[Result, Lease] | None:
         with self._changed:
-            while not self._waiting and not self._stopping:
+            while not self._waiting and not self._stop.is_set():
                 self._changed.wait()
-            if self._stopping:
+            if self._stop.is_set():
                 for camera in list(self._waiting):
                     self._let_go(camera)
                 return None

@@ -4,14 +4,15 @@ One thread, so that the page is there while an engine is built. A model that fai
 leaves the others alone.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from loguru import logger
+from typing_extensions import override
 
 from appliance.errors import ApplianceError
+from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
 from appliance.values import EngineState
@@ -22,7 +23,6 @@ class Prepared:
     """A loaded model and what is known of its proof."""
 
     served: ServedModel
-    labels: tuple[str, ...]
     verdict: str
     proof: str
 
@@ -37,7 +37,7 @@ class Progress(Protocol):
 Prepare = Callable[[str, Progress], Prepared]
 
 
-class EngineRoom:
+class EngineRoom(Part):
     """Prepares models in the order given, then rests.
 
     Args:
@@ -55,26 +55,11 @@ class EngineRoom:
         prepare: Prepare,
         install: Callable[[ServedModel], None],
     ) -> None:
+        super().__init__("engines")
         self._prepare = prepare
         self._install = install
-        self._stop = threading.Event()
         self._readings = {name: EngineReading(name, EngineState.WAITING, asked) for name in models}
         self._healthy: dict[str, EngineReading] = {}
-        self._thread = threading.Thread(target=self._run, name="engines", daemon=True)
-
-    def start(self) -> None:
-        """Begin with the first model."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Begin no further model; idempotent."""
-        self._stop.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False if it did not come in time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def readings(self) -> tuple[EngineReading, ...]:
         """One for each model, in order."""
@@ -94,6 +79,7 @@ class EngineRoom:
             logger.bind(model=model).info("engine: runs again")
             self._readings[model] = healthy
 
+    @override
     def _run(self) -> None:
         for model in list(self._readings):
             if self._stop.is_set():
@@ -124,7 +110,6 @@ class EngineRoom:
             verdict=prepared.verdict,
             proof=prepared.proof,
             sentence=report.note,
-            labels=prepared.labels,
         )
         logger.bind(model=model).info(
             "engine: {} {} {}, {}", report.running, report.version, report.precision, prepared.proof

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loguru import logger
+from typing_extensions import override
 
 from appliance.buffers import Lease
 from appliance.engines import EngineSlot
 from appliance.errors import ApplianceError
 from appliance.geometry import Fit
 from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.values import Result
 
@@ -52,7 +54,7 @@ class _InFlight:
     submitted_ns: int
 
 
-class Loop:
+class Loop(Part):
     """Runs until stopped. `wake` is called by cameras when a frame is there.
 
     Args:
@@ -73,6 +75,7 @@ class Loop:
         heartbeat: Heartbeat,
         clock_ns: Callable[[], int],
     ) -> None:
+        super().__init__("loop")
         self._lanes = deque(lanes)
         self._on_result = on_result
         self._on_failure = on_failure
@@ -80,25 +83,14 @@ class Loop:
         self._clock_ns = clock_ns
         self._models: dict[str, ServedModel] = {}
         self._wake = threading.Event()
-        self._stop = threading.Event()
         self._in_flight: deque[_InFlight] = deque()
         self._at = ""  # the model at work, for the message when it fails
-        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
 
-    def start(self) -> None:
-        """Begin to take frames."""
-        self._thread.start()
-
+    @override
     def stop(self) -> None:
-        """Ask the loop to end after the frame it is at; idempotent."""
-        self._stop.set()
+        """End after the frame at hand; idempotent."""
+        super().stop()
         self.wake()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False if it did not come in time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def wake(self) -> None:
         """A frame is there, or something changed."""
@@ -109,6 +101,7 @@ class Loop:
         self._models[model.name] = model
         self.wake()
 
+    @override
     def _run(self) -> None:
         while not self._stop.is_set():
             self._heartbeat.tick()
@@ -176,6 +169,7 @@ class Loop:
                 detections=detections,
                 inference_ms=(ready_ns - job.submitted_ns) / 1e6,
                 finished_ns=self._clock_ns(),
+                labels=job.model.labels,
             )
             self._on_result(result, job.lease)
         finally:

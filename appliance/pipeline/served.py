@@ -18,6 +18,7 @@ class ServedModel:
         task: turns outputs into predictions.
         letterbox: fits frames into slots.
         rules: thresholds and suppression.
+        labels: class names in the order of class ids.
         free: slots that nothing waits for.
     """
 
@@ -26,6 +27,7 @@ class ServedModel:
     task: Task
     letterbox: Letterbox
     rules: Rules
+    labels: tuple[str, ...] = ()
     free: deque[EngineSlot] = field(init=False)
 
     def __post_init__(self) -> None:

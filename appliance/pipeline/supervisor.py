@@ -4,11 +4,12 @@ The watchdog is fed while the vital loop ticks, idle turns included. A dead came
 station, not a hang: restarting the process would not bring it back.
 """
 
-import threading
 from collections.abc import Callable
 
 from loguru import logger
+from typing_extensions import override
 
+from appliance.pipeline.part import Part
 from appliance.pipeline.station import STUCK_S, Station
 from appliance.readings import StationReading
 from appliance.values import Health
@@ -16,7 +17,7 @@ from appliance.values import Health
 PERIOD_S = 1.0
 
 
-class Supervisor:
+class Supervisor(Part):
     """One thread.
 
     Args:
@@ -28,27 +29,13 @@ class Supervisor:
     def __init__(
         self, station: Station, notify: Callable[[str], None], *, period_s: float = PERIOD_S
     ) -> None:
+        super().__init__("supervisor")
         self._station = station
         self._notify = notify
         self._period_s = period_s
-        self._stop = threading.Event()
         self._health: Health | None = None
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching; idempotent."""
-        self._stop.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False if it did not come in time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
+    @override
     def _run(self) -> None:
         looks_per_sample = max(1, round(PERIOD_S / self._period_s))
         look = 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from appliance.geometry import Fit
 from appliance.nms import NmsMode
-from appliance.values import Detections, type_f32
+from appliance.values import F32, Detections
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -30,7 +30,7 @@ class Rules:
         max_detections: most predictions per frame.
     """
 
-    thresholds: type_f32
+    thresholds: F32
     default_threshold: float
     nms: NmsMode
     iou: float

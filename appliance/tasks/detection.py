@@ -5,7 +5,7 @@ import numpy as np
 from appliance.geometry import Fit, clip, has_area
 from appliance.nms import suppress
 from appliance.tasks import Outputs, Rules, Task
-from appliance.values import Detections, type_f32, type_i32
+from appliance.values import F32, I32, Detections
 
 
 def finish(outputs: Outputs, fit: Fit, rules: Rules) -> Detections:
@@ -32,10 +32,10 @@ def finish(outputs: Outputs, fit: Fit, rules: Rules) -> Detections:
     return Detections(in_source[visible], scores[kept], class_ids[kept])
 
 
-def _thresholds(class_ids: type_i32, rules: Rules) -> type_f32:
+def _thresholds(class_ids: I32, rules: Rules) -> F32:
     table = np.append(rules.thresholds, np.float32(rules.default_threshold))
     known = (class_ids >= 0) & (class_ids < len(rules.thresholds))
-    result: type_f32 = table[np.where(known, class_ids, len(rules.thresholds))]
+    result: F32 = table[np.where(known, class_ids, len(rules.thresholds))]
     return result
 
 

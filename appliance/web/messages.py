@@ -34,6 +34,7 @@ def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
         "boxes": detections.boxes_xyxy_px.astype("float64").round(1).tolist(),
         "scores": detections.scores.astype("float64").round(3).tolist(),
         "class_ids": detections.class_ids.tolist(),
+        "labels": result.names(),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join((struct.pack(">I", len(text)), text, picture.jpeg))
@@ -49,18 +50,27 @@ def station_message(
         station: name, version, and who is looking.
         confidence: the station's floor of scores.
     """
-    first = reading.engines[0] if reading.engines else None
+    # The one to look at: a failed model must not hide behind one that runs.
+    worst = min(reading.engines, key=_soundness, default=None)
     return {
         "type": "station",
         "now_s": round(reading.now_s, 3),
         "station": dict(station),
         "health": {"state": reading.health, "reasons": reading.reasons},
-        "engine": _engine(first) if first else None,
+        "engine": _engine(worst) if worst else None,
         "disk": {"used_percent": _percent(reading.disk_used)},
-        "classes": first.labels if first else (),
         "confidence": confidence,
         "cameras": [_camera(camera) for camera in reading.cameras],
     }
+
+
+def _soundness(engine: EngineReading) -> int:
+    return (
+        EngineState.FAILED,
+        EngineState.WAITING,
+        EngineState.BUILDING,
+        EngineState.RUNNING,
+    ).index(engine.state)
 
 
 def _engine(engine: EngineReading) -> dict[str, Any]:

@@ -195,6 +195,8 @@ def test_closing_is_for_good_and_may_be_repeated(engine):
     engine.submit(engine.slots[0])
     engine.close()
     engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.submit(engine.slots[0])
 
 
 def test_options_are_heeded(backend, canonical):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import websockets
 
+from tests.support.models import write_bright_spots
 from tests.support.process import (
     MODEL,
     PASSWORD,
@@ -86,13 +87,33 @@ def test_a_live_view_gets_the_painted_squares_as_detections(station):
         assert jpeg.startswith(b"\xff\xd8")
         assert header["size_wh"] == [320, 240]
         assert sorted(header["class_ids"]) == [0, 1]
+        assert header["labels"] == [("red", "green")[i] for i in header["class_ids"]]
         for box, class_id in zip(header["boxes"], header["class_ids"], strict=True):
             top = (30, 140)[class_id]
             assert overlap(box, [box[0], top, box[0] + 44, top + 44]) > 0.5
     sequences = [header["sequence"] for header, _ in seen]
     assert sequences == sorted(set(sequences))
-    assert reading["classes"] == ["red", "green"]
     assert reading["station"]["user"] == "ada"
+
+
+def test_each_camera_speaks_in_the_words_of_its_own_model(tmp_path):
+    """Two models on one station: each picture has the labels of the model that looked at it."""
+    clip = str(write_clip(tmp_path / "clip.avi"))
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_CAMERAS__GATE__URL=clip,
+        APPLIANCE_CAMERAS__DOCK__URL=clip,
+        APPLIANCE_CAMERAS__DOCK__MODEL="other-spots",
+    )
+    other = tmp_path / "state" / "models" / "other-spots"
+    write_bright_spots(other)
+    (other / "labels.txt").write_text("scarlet\nemerald\n")
+    with started(environ, tmp_path / "log") as station:
+        station.wait_until_ready()
+        seen, _ = asyncio.run(pictures(station, station.sign_in(), 10, watch=("gate", "dock")))
+        labels = {header["camera"]: set(header["labels"]) for header, _ in seen}
+        assert labels == {"gate": {"red", "green"}, "dock": {"scarlet", "emerald"}}
+        assert station.stop() == 0
 
 
 def test_a_camera_that_is_not_there_makes_the_station_degraded_and_leaves_it_ready(station):

@@ -17,15 +17,15 @@ from appliance.catalog.library import builtin_models_dir
 from appliance.engines import EngineOptions
 from appliance.engines.onnxruntime import ENGINE
 from appliance.optimizer.agreement import MARGIN, Agreement
-from appliance.optimizer.build import letterbox_of
 from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.heads import centernet as head
 from appliance.optimizer.reference import Reference
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
-from appliance.tasks import Rules, Task
+from appliance.tasks import Task
 from tests.support.fakes import wait_until
 
 CLIP, FRAMES = "pedestrians_20s.mp4", 200
@@ -51,7 +51,15 @@ def product(card, weights, folder, clip):
         clock_ns=time.monotonic_ns,
     )
     task = plugins(tasks, "TASK", Task)[card.task]
-    loop.install(ServedModel(card.name, engine, task, letterbox_of(card), rules_of(card)))
+    loop.install(
+        ServedModel(
+            card.name,
+            engine,
+            task,
+            letterbox_of(card),
+            rules_of(card, confidence=CONFIDENCE - MARGIN),
+        )
+    )
     loop.start()
     camera.start()
     wait_until(lambda: len(results) == FRAMES or failures, timeout_s=100)
@@ -60,18 +68,6 @@ def product(card, weights, folder, clip):
         assert part.join(10)
     assert failures == []
     return results
-
-
-def rules_of(card):
-    rules = card.detection
-    return Rules.of(
-        rules.labels,
-        confidence=CONFIDENCE - MARGIN,
-        classes={},
-        nms=rules.nms,
-        iou=rules.iou,
-        max_detections=rules.max_detections,
-    )
 
 
 def by_hand(card, weights, clip):

@@ -18,12 +18,12 @@ from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
 from appliance.tasks import Rules, Task
 from appliance.values import (
+    U8,
     Detections,
     FrameStamp,
     ModelContract,
     Result,
     TensorSpec,
-    type_u8,
 )
 
 CONTRACT = ModelContract(
@@ -121,11 +121,14 @@ class LateEngine:
     def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
         self._inner = onnxruntime.OnnxRuntimeEngine(path, contract, options)
         self._running: dict[int, threading.Thread] = {}
+        self._closed = False
         self.slots = self._inner.slots
         self.report = self._inner.report
 
     def submit(self, slot: EngineSlot) -> None:
         """Start a run; the one before it is finished first."""
+        if self._closed:
+            raise EngineError("the engine is closed")
         for thread in self._running.values():
             thread.join()
         thread = threading.Thread(target=self._inner.submit, args=[slot])
@@ -138,6 +141,7 @@ class LateEngine:
 
     def close(self) -> None:
         """Let every run end, and the session go."""
+        self._closed = True
         while self._running:
             self._running.popitem()[1].join()
         self._inner.close()
@@ -208,7 +212,7 @@ class PaintedCamera:
             self.held += change
 
 
-def counted_lease(pixels: type_u8, sequence: int = 1) -> tuple[Lease, Callable[[], int]]:
+def counted_lease(pixels: U8, sequence: int = 1) -> tuple[Lease, Callable[[], int]]:
     """A lease on `pixels`, and how many leases on them are held now."""
     held = [1]
 

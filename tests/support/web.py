@@ -1,12 +1,14 @@
 """The web application in this process, without cameras: real gate, sessions, login and pages."""
 
 import asyncio
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 from argon2 import PasswordHasher
+from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.websockets import WebSocketDisconnect
 
@@ -44,7 +46,6 @@ ENGINE = EngineReading(
     precision="fp32",
     verdict="proven",
     proof="agrees with the original",
-    labels=("red", "green"),
 )
 CAMERA = CameraReading("gate", "Gate", "bright-spots", CameraState.LIVE, since_s=1000.0)
 READING = StationReading(
@@ -167,6 +168,21 @@ def make_web(
         tabs=tab_context(pages, reading, base=settled.base_path),
     )
     return Web(web_application(parts), parts, clock, encoder)
+
+
+def whole_web() -> Web:
+    """The application with Gradio's page in place, as it is once the station is up."""
+    from appliance.web.page import page_application  # takes seconds
+
+    web = make_web()
+
+    async def make_page() -> FastAPI:
+        # Without a running loop Gradio makes one, and leaves it to the garbage collector.
+        return page_application(web.parts.tabs)
+
+    page = inspect.getclosurevars(web.app._app).nonlocals["page"]
+    page._page = asyncio.run(make_page())
+    return web
 
 
 def tab_context(pages: Pages, reading: StationReading = READING, *, base: str = "") -> TabContext:

@@ -23,7 +23,7 @@ def log():
 
 
 def prepared(name):
-    return Prepared(served(name, LevelEngine()), ("thing",), "proven", "proven: F1 1.000")
+    return Prepared(served(name, LevelEngine()), "proven", "proven: F1 1.000")
 
 
 class Bench:
@@ -70,13 +70,12 @@ def test_every_model_waits_before_the_start():
 
 
 def test_a_prepared_model_is_handed_over_and_described():
-    """What runs, its proof and its labels are the engine's own words."""
+    """What runs and its proof are the engine's own words."""
     bench = Bench(m=good)
     reading = bench.run()["m"]
     assert [model.name for model in bench.installed] == ["m"]
     assert (reading.state, reading.running, reading.backend) == (RUNNING, "Fake engine", "fake")
     assert (reading.verdict, reading.proof) == ("proven", "proven: F1 1.000")
-    assert reading.labels == ("thing",)
     assert reading.progress is None
 
 

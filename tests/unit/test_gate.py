@@ -1,6 +1,5 @@
 """The gate: everything is refused but what the rules let through."""
 
-import asyncio
 import inspect
 import re
 
@@ -10,8 +9,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from appliance.settings import Role
-from appliance.web.page import page_application
-from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, make_web
+from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, make_web, whole_web
 
 SAME = {"host": "127.0.0.1:8080", "origin": ORIGIN}
 OPEN_TO_STRANGERS = re.compile(r"/login|/api/health|/static/public/.*")
@@ -25,15 +23,7 @@ def web():
 @pytest.fixture(scope="module")
 def whole():
     """The application with Gradio's page in place, as it is once the station is up."""
-    web = make_web()
-
-    async def make_page():
-        # Without a running loop Gradio makes one, and leaves it to the garbage collector.
-        return page_application(web.parts.tabs)
-
-    page = inspect.getclosurevars(web.app._app).nonlocals["page"]
-    page._page = asyncio.run(make_page())
-    return web
+    return whole_web()
 
 
 def endpoints(router, prefix=""):

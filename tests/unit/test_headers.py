@@ -1,15 +1,12 @@
 """What every answer tells the browser: nothing foreign, nothing framed, nothing kept."""
 
-import asyncio
-import inspect
 import re
 
 import pytest
 
 from appliance.settings import Role
 from appliance.web.headers import secured
-from appliance.web.page import page_application
-from tests.support.web import ORIGIN, TOKEN, make_web
+from tests.support.web import ORIGIN, TOKEN, make_web, whole_web
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 ANSWERS = {
@@ -35,15 +32,7 @@ def web():
 
 @pytest.fixture(scope="module")
 def whole():
-    web = make_web()
-
-    async def make_page():
-        # Without a running loop Gradio makes one, and leaves it to the garbage collector.
-        return page_application(web.parts.tabs)
-
-    page = inspect.getclosurevars(web.app._app).nonlocals["page"]
-    page._page = asyncio.run(make_page())
-    return web
+    return whole_web()
 
 
 @pytest.fixture(params=ANSWERS)

@@ -116,7 +116,6 @@ def test_a_page_is_told_at_once_how_the_station_is(served):
     }
     assert told["session"] == {"ends_in_s": IDLE_S, "by": "idle"}
     assert [camera["key"] for camera in told["cameras"]] == ["gate"]
-    assert told["classes"] == ["red", "green"]
 
 
 def test_pictures_come_only_for_cameras_that_are_watched(served):

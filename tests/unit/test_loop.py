@@ -169,7 +169,9 @@ def test_a_lone_frame_is_finished_without_another(bench):
     """With one frame in flight and none to come, the loop waits for its result."""
     camera = PaintedCamera()
     camera.show(9)
-    bench(engine=LevelEngine(overlaps=True), door=camera).run_until(1)
+    one = bench(engine=LevelEngine(overlaps=True), door=camera)
+    one.run_until(1)
+    assert levels_of(one.results) == [("door", 9)]
 
 
 def test_every_lease_is_given_back(bench, engine):
@@ -255,6 +257,7 @@ def test_an_idle_loop_ticks(bench):
     for _ in range(3):
         before = one.heartbeat._last_ns
         wait_until(lambda before=before: one.heartbeat._last_ns > before)
+    assert one.results == []
 
 
 def test_a_loop_that_hangs_does_not_tick(bench, engine):
@@ -286,6 +289,7 @@ def test_a_frame_wakes_the_loop(bench, monkeypatch):
     for level in range(1, 5):
         camera.show(level)
         wait_until(lambda level=level: len(one.results) == level)
+    assert levels_of(one.results) == [("door", level) for level in range(1, 5)]
 
 
 def test_stopping_closes_every_engine_once(bench):
@@ -303,4 +307,5 @@ def test_stopping_closes_every_engine_once(bench):
 def test_a_loop_that_never_started_can_be_stopped(bench):
     """Stopping and joining before the start is harmless."""
     one = bench(door=PaintedCamera())
-    one.end()
+    one.loop.stop()
+    assert one.loop.join(0)

@@ -19,6 +19,9 @@ def split(message):
     return json.loads(message[4 : 4 + length]), message[4 + length :]
 
 
+LABELS = ("red", "green")
+
+
 def told(reading, **station):
     """The message after its way through JSON, which must not hold what browsers cannot read."""
     return json.loads(json.dumps(station_message(reading, station, 0.3), allow_nan=False))
@@ -27,22 +30,23 @@ def told(reading, **station):
 def test_a_picture_carries_its_own_boxes():
     """Header and JPEG of one frame travel in one message, boxes in the frame's pixels."""
     detections = Detections(
-        np.array([[1.26, 2.0, 30.04, 40.0]], np.float32),
-        np.array([0.98765], np.float32),
-        np.array([1], np.int32),
+        np.array([[1.26, 2.0, 30.04, 40.0], [5, 5, 6, 6]], np.float32),
+        np.array([0.98765, 0.5], np.float32),
+        np.array([1, 7], np.int32),
     )
     stamp = FrameStamp(812, 5_000_000_000, 1732500000.4824)
-    result = Result("gate", stamp, (320, 240), detections, 9.0, 5_020_000_000)
+    result = Result("gate", stamp, (320, 240), detections, 9.0, 5_020_000_000, LABELS)
     header, jpeg = split(picture_message(LivePicture(result, b"JPEG"), now_ns=5_043_000_000))
-    assert header.pop("boxes") == [[1.3, 2.0, 30.0, 40.0]]
-    assert header.pop("scores") == [0.988]
+    assert header.pop("boxes") == [[1.3, 2.0, 30.0, 40.0], [5.0, 5.0, 6.0, 6.0]]
+    assert header.pop("scores") == [0.988, 0.5]
     assert header == {
         "camera": "gate",
         "sequence": 812,
         "captured_at_s": 1732500000.482,
         "age_ms": 43.0,
         "size_wh": [320, 240],
-        "class_ids": [1],
+        "class_ids": [1, 7],
+        "labels": ["green", "class_7"],
     }
     assert jpeg == b"JPEG"
 
@@ -64,7 +68,7 @@ def test_numbers_are_short():
 
 
 def test_a_reading_names_everything_the_page_shows():
-    """Station, health, engine, disk, classes, floor and cameras, in the protocol's words."""
+    """Station, health, engine, disk, floor and cameras, in the protocol's words."""
     camera = replace(CAMERA, next_step="Wait.", dropped=14, fps=24.912, fps_history=(25.0, None))
     reading = replace(READING, cameras=(camera,), disk_used=0.412)
     message = told(reading, name="Hall 3", user="ada")
@@ -72,7 +76,6 @@ def test_a_reading_names_everything_the_page_shows():
     assert message["station"] == {"name": "Hall 3", "user": "ada"}
     assert message["health"] == {"state": "ready", "reasons": []}
     assert message["disk"] == {"used_percent": 41}
-    assert message["classes"] == ["red", "green"]
     assert message["confidence"] == 0.3
     (camera_told,) = message["cameras"]
     assert camera_told["next"] == "Wait."
@@ -106,6 +109,13 @@ def test_the_engine_is_in_one_of_four_states(state, sentence, said):
     message = told(replace(READING, engines=(engine,)))
     assert message["engine"]["state"] == said
     assert message["engine"]["sentence"] == sentence
+
+
+def test_of_several_engines_the_one_to_look_at_is_told():
+    """A model that failed does not hide behind one that runs."""
+    failed = replace(ENGINE, model="other", state=EngineState.FAILED, sentence="broken")
+    for engines in ((ENGINE, failed), (failed, ENGINE)):
+        assert told(replace(READING, engines=engines))["engine"]["model"] == "other"
 
 
 def test_a_degraded_station_says_why():

@@ -22,6 +22,9 @@ def test_each_message_is_one_datagram(tmp_path, abstract):
         assert manager.recv(4096).decode() == "STATUS=Büro is offline"
 
 
-def test_without_a_manager_nothing_is_said():
-    """An empty address is a process that nobody supervises."""
+def test_without_a_manager_nothing_is_said(monkeypatch):
+    """An empty address is a process that nobody supervises: no socket is even made."""
+    made = []
+    monkeypatch.setattr(socket, "socket", lambda *kind: made.append(kind))
     notifier("")("READY=1")
+    assert made == []

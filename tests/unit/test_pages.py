@@ -23,9 +23,10 @@ CONTEXT = {
     "error": HOSTILE,
     "wait_s": 4,
     "user": HOSTILE,
+    "failed": False,
     "problems": [PROBLEM, {**dict.fromkeys(PROBLEM, HOSTILE), "example": ""}],
 }
-PAGES = ["head.html", "header.html", "login.html", "player.html", "problem.html"]
+PAGES = ["head.html", "header.html", "login.html", "player.html", "problem.html", "waiting.html"]
 URL_ATTRIBUTES = {"href", "src", "action", "data", "poster", "srcset", "formaction"}
 VOID = {"br", "input", "link", "meta"}
 

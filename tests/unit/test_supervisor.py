@@ -105,7 +105,7 @@ class Plant:
     def _prepare(self, name, progress):
         progress("Building the engine", 0.1)
         assert self.gate.wait(20)
-        return Prepared(served(name, self.engine), ("thing",), "proven", "")
+        return Prepared(served(name, self.engine), "proven", "")
 
     def start(self):
         for part in (self.loop, self.room, self.supervisor):
@@ -184,7 +184,9 @@ def test_a_dead_camera_alone_keeps_the_watchdog_fed(plant, manager):
     plant.camera.start()
     wait_until(lambda: plant.camera.status().state is CameraState.OFFLINE)
     wait_until(lambda: manager.statuses()[-1:] == ["Degraded. Dock is offline"])
+    fed = len(manager.fed())
     wait_for_feeding(manager, 10)
+    assert len(manager.fed()) >= fed + 10
 
 
 def test_a_status_is_said_once(plant, manager):

@@ -8,8 +8,8 @@ import pytest
 from appliance.catalog.card import read_card
 from appliance.engines import EngineOptions, onnxruntime
 from appliance.errors import EngineError
-from appliance.optimizer.build import letterbox_of
 from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet
 from appliance.optimizer.reference import Reference
 from appliance.optimizer.verification import MIN_REFERENCES, Candidate, Verification, verify

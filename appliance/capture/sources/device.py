@@ -9,7 +9,7 @@ import cv2
 from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source, path_of
 from appliance.capture.opencv import VideoHandle, decode
 from appliance.errors import SourceError
-from appliance.values import type_u8
+from appliance.values import U8
 
 MOTION_JPEG = cv2.VideoWriter.fourcc(*"MJPG")
 
@@ -78,7 +78,7 @@ class DeviceCapture:
             )
         return UNKNOWN_TIME_S
 
-    def retrieve(self, into: type_u8 | None) -> type_u8:
+    def retrieve(self, into: U8 | None) -> U8:
         """The grabbed frame, in `into` where it fits."""
         return decode(self._handle, into)
 

@@ -13,7 +13,7 @@ import cv2
 from appliance.capture.contract import CameraSpec, Source, path_of
 from appliance.capture.opencv import decode
 from appliance.errors import SourceError
-from appliance.values import type_u8
+from appliance.values import U8
 
 PLAUSIBLE_FPS = (1.0, 240.0)
 ASSUMED_FPS = 25.0
@@ -64,7 +64,7 @@ class FileCapture:
         self._rewind()
         return self.grab()
 
-    def retrieve(self, into: type_u8 | None) -> type_u8:
+    def retrieve(self, into: U8 | None) -> U8:
         """The grabbed frame, in `into` where it fits."""
         return decode(self._handle, into)
 

@@ -8,7 +8,7 @@ from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
 from appliance.capture.diagnosis import why_not
 from appliance.capture.opencv import decode
 from appliance.errors import SourceError
-from appliance.values import type_u8
+from appliance.values import U8
 
 
 class StreamCapture:
@@ -42,7 +42,7 @@ class StreamCapture:
             )
         return UNKNOWN_TIME_S
 
-    def retrieve(self, into: type_u8 | None) -> type_u8:
+    def retrieve(self, into: U8 | None) -> U8:
         """The grabbed frame, in `into` where it fits."""
         return decode(self._handle, into)
 

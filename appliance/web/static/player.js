@@ -133,7 +133,7 @@ class Player {
   #paint(key) {
     const stage = this.#wall.tile(key)?.stage;
     const { drawn } = this.#filtered(stage);
-    if (stage?.paint(drawn, this.#station.classes)) this.#lastBoxes[key] = drawn.length;
+    if (stage?.paint(drawn)) this.#lastBoxes[key] = drawn.length;
   }
 
   #filtered(stage) {
@@ -165,7 +165,7 @@ class Player {
     this.#notes[2].update(trouble ? null : sessionNote(this.#station.session));
     const known = new Map();
     for (const camera of this.#station.cameras) this.#updateCamera(camera, known);
-    this.#tally.update(this.#seesNow() ? known : null, this.#station.classes);
+    this.#tally.update(this.#seesNow() ? known : null);
   }
 
   /** Whether any picture on the page is of now: only then is "nothing in view" a count of 0. */
@@ -184,9 +184,9 @@ class Player {
     const words = connected
       ? cameraWords(camera, this.#station.now_s, now_s)
       : unheardWords(this.#connection.silent_s());
-    tile.update(camera, words, { now_s, connected, counts, classes: this.#station.classes });
+    tile.update(camera, words, { now_s, connected, counts });
     if (camera.state === "live") {
-      for (const [id, count] of counts) known.set(id, (known.get(id) ?? 0) + count);
+      for (const [label, count] of counts) known.set(label, (known.get(label) ?? 0) + count);
     }
     if (camera.key !== this.#wall.single) return;
     setText(this.#name, camera.name);

@@ -1,7 +1,7 @@
 /** What the viewer can set: confidence and classes. Acts at once, on the last picture too. */
 
 import { element, setAttribute, setText } from "../shared/dom.js";
-import { className, fixed, whole } from "../shared/words.js";
+import { fixed, whole } from "../shared/words.js";
 import { CONFIDENCE_MAX } from "./view.js";
 
 // A class that came by stays in its place for a while, so that the row does not jump.
@@ -62,39 +62,38 @@ export class Tally {
     this.element = element("section", { class: "tally panel" }, head, this.#row);
   }
 
-  /**
-   * @param {Map<number, number>|null} counts objects by class id; null while they are unknown
-   * @param {string[]} classes names by class id
-   */
-  update(counts, classes) {
+  /** @param {Map<string, number>|null} counts objects by class; null while they are unknown */
+  update(counts) {
     const now_ms = performance.now();
-    for (const id of counts?.keys() ?? []) this.#seen_ms.set(id, now_ms);
-    const ids = new Set(this.#view.chosen);
-    for (const [id, seen_ms] of this.#seen_ms) if (now_ms - seen_ms < REMEMBER_MS) ids.add(id);
-    const shown = [...ids].sort((a, b) => a - b);
-    this.#arrange(shown, classes);
-    for (const id of shown) this.#set(id, counts === null ? NaN : (counts.get(id) ?? 0));
+    for (const label of counts?.keys() ?? []) this.#seen_ms.set(label, now_ms);
+    const shown = new Set(this.#view.chosen);
+    for (const [label, seen_ms] of this.#seen_ms) {
+      if (now_ms - seen_ms < REMEMBER_MS) shown.add(label);
+    }
+    const labels = [...shown].sort();
+    this.#arrange(labels);
+    for (const label of labels) this.#set(label, counts === null ? NaN : (counts.get(label) ?? 0));
     setText(this.#total, totalWords(counts, this.#view));
   }
 
-  #arrange(ids, classes) {
-    for (const id of ids) {
-      if (!this.#buttons.has(id)) this.#buttons.set(id, this.#button(className(classes, id), id));
+  #arrange(labels) {
+    for (const label of labels) {
+      if (!this.#buttons.has(label)) this.#buttons.set(label, this.#button(label));
     }
-    const wanted = ids.map((id) => this.#buttons.get(id));
+    const wanted = labels.map((label) => this.#buttons.get(label));
     const same = wanted.every((button, index) => this.#row.children[index] === button);
     if (!same || wanted.length !== this.#row.children.length) this.#row.replaceChildren(...wanted);
   }
 
-  #button(name, id) {
-    const button = element("button", { type: "button" }, element("b"), element("span", {}, name));
-    button.addEventListener("click", () => this.#view.toggle(id));
+  #button(label) {
+    const button = element("button", { type: "button" }, element("b"), element("span", {}, label));
+    button.addEventListener("click", () => this.#view.toggle(label));
     return button;
   }
 
-  #set(id, count) {
-    const button = this.#buttons.get(id);
-    setAttribute(button, "aria-pressed", String(this.#view.shows(id)));
+  #set(label, count) {
+    const button = this.#buttons.get(label);
+    setAttribute(button, "aria-pressed", String(this.#view.shows(label)));
     setText(button.querySelector("b"), whole(count));
   }
 }
@@ -103,9 +102,9 @@ function totalWords(counts, view) {
   if (counts === null) return "";
   let all = 0;
   let shown = 0;
-  for (const [id, count] of counts) {
+  for (const [label, count] of counts) {
     all += count;
-    if (view.shows(id)) shown += count;
+    if (view.shows(label)) shown += count;
   }
   if (shown < all) return `${whole(shown)} of ${whole(all)} shown`;
   return all === 1 ? "1 object" : `${whole(all)} objects`;

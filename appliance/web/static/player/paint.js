@@ -1,6 +1,6 @@
 /** Paints one picture with its boxes and labels onto a canvas. Boxes and picture belong together. */
 
-import { className, fixed } from "../shared/words.js";
+import { fixed } from "../shared/words.js";
 import { placeLabel } from "./labels.js";
 
 const BOX_PX = 2;
@@ -14,9 +14,8 @@ const WIDE_ENOUGH_FOR_SCORE = 40;
  * @param {HTMLCanvasElement} canvas sized in device pixels
  * @param {object} picture header of a picture message plus `bitmap`
  * @param {number[]} drawn indexes of the boxes to draw
- * @param {string[]} classes names by class id
  */
-export function paint(canvas, picture, drawn, classes) {
+export function paint(canvas, picture, drawn) {
   const context = canvas.getContext("2d");
   const ratio = canvas.width / canvas.clientWidth;
   const frame = fit(picture.size_wh, canvas.clientWidth, canvas.clientHeight);
@@ -29,7 +28,7 @@ export function paint(canvas, picture, drawn, classes) {
   const letters = frame.width / parseFloat(style.fontSize);
   if (letters < WIDE_ENOUGH_FOR_CLASS) return;
   const texts = drawn.map((index) => {
-    const name = className(classes, picture.class_ids[index]);
+    const name = picture.labels[index];
     return letters < WIDE_ENOUGH_FOR_SCORE ? name : `${name} ${fixed(picture.scores[index], 2)}`;
   });
   paintLabels(context, boxes, texts, frame, style);

@@ -1,7 +1,7 @@
 /** One camera's picture: canvas, caption, full screen. Keeps the last picture and tells its age. */
 
 import { element, icon, setAttribute, setText } from "../shared/dom.js";
-import { className, clock, clockExact, duration, whole } from "../shared/words.js";
+import { clock, clockExact, duration, whole } from "../shared/words.js";
 import { paint } from "./paint.js";
 
 const OLD_S = 3;
@@ -40,9 +40,9 @@ export class Stage {
    *
    * @returns {boolean} false when there is nothing to draw or nowhere to draw it
    */
-  paint(drawn, classes) {
+  paint(drawn) {
     if (this.picture === null || this.#canvas.clientWidth === 0) return false;
-    paint(this.#canvas, this.picture, drawn, classes);
+    paint(this.#canvas, this.picture, drawn);
     return true;
   }
 
@@ -50,10 +50,9 @@ export class Stage {
    * Says what the picture is: current, or old and from when.
    *
    * @param {object} camera of a station message
-   * @param {object} now `now_s` of the station, whether it is `connected`, `counts` by class id,
-   *   `classes`
+   * @param {object} now `now_s` of the station, whether it is `connected`, `counts` by class
    */
-  describe(camera, { now_s, connected, counts, classes }) {
+  describe(camera, { now_s, connected, counts }) {
     const picture = this.picture;
     this.element.classList.toggle("empty", picture === null);
     if (picture === null) {
@@ -66,7 +65,7 @@ export class Stage {
     const old = !connected || camera.state !== "live" || age_s > OLD_S;
     this.element.classList.toggle("old", old);
     setText(this.#caption, `${camera.name} · ${captionTime(picture.captured_at_s, age_s, old)}`);
-    const seen = [...counts].map(([id, n]) => `${whole(n)} ${className(classes, id)}`);
+    const seen = [...counts].map(([label, n]) => `${whole(n)} ${label}`);
     const age = old ? `, ${duration(age_s)} old` : "";
     const content = seen.length ? seen.join(", ") : "nothing found";
     const time = clock(picture.captured_at_s);

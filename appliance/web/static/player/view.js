@@ -1,4 +1,8 @@
-/** What this viewer wants to see: confidence and classes. Kept for as long as the browser tab. */
+/**
+ * What this viewer wants to see: confidence and classes. Kept for as long as the browser tab.
+ *
+ * Classes go by name: cameras may have different models, whose ids mean different things.
+ */
 
 const KEY = "appliance-view";
 const STEP = 0.05;
@@ -44,12 +48,12 @@ export class View extends EventTarget {
     this.confidence = this.confidence + direction * STEP;
   }
 
-  shows(classId) {
-    return this.#all !== this.#except.has(classId);
+  shows(label) {
+    return this.#all !== this.#except.has(label);
   }
 
-  toggle(classId) {
-    if (!this.#except.delete(classId)) this.#except.add(classId);
+  toggle(label) {
+    if (!this.#except.delete(label)) this.#except.add(label);
     this.#changed();
   }
 
@@ -60,7 +64,7 @@ export class View extends EventTarget {
     this.#changed();
   }
 
-  /** Class ids the viewer treated apart from the rest. */
+  /** Classes the viewer treated apart from the rest. */
   get chosen() {
     return [...this.#except];
   }
@@ -68,7 +72,7 @@ export class View extends EventTarget {
   /**
    * What of a picture passes.
    *
-   * @returns {{drawn: number[], counts: Map<number, number>}} indexes of the boxes to draw, and
+   * @returns {{drawn: number[], counts: Map<string, number>}} indexes of the boxes to draw, and
    *   objects by class above the confidence, hidden classes included
    */
   filter(picture) {
@@ -76,10 +80,10 @@ export class View extends EventTarget {
     const counts = new Map();
     // Compared as shown: a label that reads 0.90 passes at 0.90.
     const least = Math.round(this.confidence * 100);
-    picture.class_ids.forEach((id, index) => {
+    picture.labels.forEach((label, index) => {
       if (Math.round(picture.scores[index] * 100) < least) return;
-      counts.set(id, (counts.get(id) ?? 0) + 1);
-      if (this.shows(id)) drawn.push(index);
+      counts.set(label, (counts.get(label) ?? 0) + 1);
+      if (this.shows(label)) drawn.push(index);
     });
     return { drawn, counts };
   }

@@ -119,8 +119,3 @@ export function engineTrouble(engine) {
   const progress = engine.progress === null ? "" : `: ${fixed(engine.progress * 100, 0)} %`;
   return { ...trouble, head: trouble.head + progress };
 }
-
-/** A class's name; ids without one are shown as such. */
-export function className(classes, id) {
-  return classes[id] ?? `class_${id}`;
-}
