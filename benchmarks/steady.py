@@ -59,7 +59,6 @@ class MemoryCapture:
 class StubEngine:
     """Finds nothing, at once."""
 
-    overlaps = False
     report = EngineReport("stub", "stub", "nothing", "0", "fp32")
 
     def __init__(self, shape: tuple[int, ...], rows: int) -> None:
@@ -79,8 +78,9 @@ class StubEngine:
     def submit(self, slot: EngineSlot) -> None:
         """Nothing to do."""
 
-    def wait(self, slot: EngineSlot) -> None:
+    def wait(self, slot: EngineSlot, timeout_s: float | None = None) -> bool:  # noqa: ARG002
         """Nothing to wait for."""
+        return True
 
     def close(self) -> None:
         """Nothing is held."""
@@ -99,7 +99,7 @@ def age_of_results(inputs: Inputs, cache: Path, cameras: int) -> dict[str, float
     fps = 40.0
     path = cache / "canonical-age.onnx"
     made = canonicalize(inputs.weights, inputs.card, HEAD, path)
-    engine = ENGINE.load(made.path, made.contract, EngineOptions())
+    engine = ENGINE.load(made.path, made.contract, EngineOptions(in_flight=2))
     results: list[Result] = []
     model = ServedModel(
         "m", engine, TASK, letterbox_of(inputs.card), rules_of(inputs.card, confidence=0.3)

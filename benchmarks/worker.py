@@ -151,9 +151,14 @@ def _raise(model: str, error: Exception) -> None:
 
 
 def _engine(inputs: Inputs, args: argparse.Namespace) -> Any:  # noqa: ANN401
+    in_flight = min(args.threads, 2)
     path = args.cache / f"canonical-{args.threads}.onnx"
     made = canonicalize(inputs.weights, inputs.card, HEAD, path)
-    return ENGINE.load(made.path, made.contract, EngineOptions(threads=args.threads))
+    return ENGINE.load(
+        made.path,
+        made.contract,
+        EngineOptions(threads=args.threads // in_flight, in_flight=in_flight),
+    )
 
 
 def _served(inputs: Inputs, args: argparse.Namespace) -> ServedModel:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from threading import Lock
 from typing import Any
 
 import psutil
@@ -30,6 +31,8 @@ class Preparer:
         self._optimizer = optimizer_of(settings)
         self._models = models
         self._child: subprocess.Popen[str] | None = None
+        self._stopped = False
+        self._lock = Lock()  # a child is never started after the stop
 
     def prepare(self, name: str, progress: Progress) -> Prepared:
         """See `appliance.pipeline.engine_room.Prepare`.
@@ -53,9 +56,11 @@ class Preparer:
         )
 
     def stop(self) -> None:
-        """End a build that is under way; idempotent."""
-        if self._child is not None:
-            self._child.terminate()
+        """End a build that is under way, and begin none; idempotent."""
+        with self._lock:
+            self._stopped = True
+            if self._child is not None:
+                self._child.terminate()
 
     def _load(self, card: Card, file: EngineFile, labels: tuple[str, ...]) -> ServedModel:
         wanted = self._settings.detection
@@ -63,24 +68,28 @@ class Preparer:
             asked=self._settings.engine.backend,
             precision=file.key.precision,
             threads=self._settings.engine.threads,
-            shared_cores=self._models > 1,
+            in_flight=self._settings.engine.in_flight or self._frames_at_once(),
+            engines=self._models,
         )
         engine = self._optimizer.backend.load(file.path, file.contract, options)
         for slot in engine.slots:  # the first run allocates: do it before a frame waits
             engine.submit(slot)
+        for slot in engine.slots:
             engine.wait(slot)
         rules = rules_of(card, labels=labels, confidence=wanted.confidence, classes=wanted.classes)
         task = self._optimizer.tasks[card.task]
         return ServedModel(card.name, engine, task, letterbox_of(card), rules, labels)
 
+    def _frames_at_once(self) -> int:
+        cores = psutil.cpu_count(logical=False) or 1
+        return 2 if cores > 1 and self._models == 1 else 1
+
     def _build_in_child(self, name: str, progress: Progress) -> None:
         """A process of its own, and a low priority: a build cannot take the station down."""
-        command = [sys.executable, "-m", "appliance", "build", "--json", name]
-        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
-        psutil.Process(self._child.pid).nice(BUILD_PRIORITY)
+        child = self._start_child(name)
         last: dict[str, Any] = {}
-        assert self._child.stdout is not None  # noqa: S101 - it was asked for
-        for line in self._child.stdout:
+        assert child.stdout is not None  # noqa: S101 - it was asked for
+        for line in child.stdout:
             try:
                 last = json.loads(line)
             except ValueError:  # a library that prints: worth a line, not an engine
@@ -88,8 +97,19 @@ class Preparer:
                 continue
             if "stage" in last:
                 progress(last["stage"], last["progress"])
-        status = self._child.wait()
-        self._child = None
+        status = child.wait()
+        if self._stopped:
+            raise EngineError("the build has ended with the station")
         if status != 0:
             message = last.get("error", f"the build ended with status {status}")
             raise EngineError(str(message), hint=str(last.get("hint", "")))
+
+    def _start_child(self, name: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "appliance", "build", "--json", name]
+        with self._lock:
+            if self._stopped:
+                raise EngineError("the station ends; no build is begun")
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+            self._child = child
+        psutil.Process(child.pid).nice(BUILD_PRIORITY)
+        return child

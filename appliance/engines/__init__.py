@@ -54,28 +54,29 @@ class EngineReport:
 
 
 class Engine(Protocol):
-    """A loaded engine with two slots or more.
+    """A loaded engine with a slot for each frame that it works on at once.
 
-    Used by one thread. `overlaps` tells whether submit returns before the work is done: then
-    the next frame can be fitted into the other slot meanwhile.
+    Used by one thread. Submit returns before the work is done: the next frame can be fitted
+    into another slot meanwhile.
     """
 
     slots: tuple[EngineSlot, ...]
     report: EngineReport
-    overlaps: bool
 
     def submit(self, slot: EngineSlot) -> None:
-        """Start the inference of `slot.frames`. May block where nothing can overlap.
+        """Start the inference of `slot.frames`.
 
         Raises:
-            EngineError: the engine refused or failed.
+            EngineError: the engine refused or is closed.
         """
 
-    def wait(self, slot: EngineSlot) -> None:
-        """Return when `slot.outputs` hold the submitted frame's results.
+    def wait(self, slot: EngineSlot, timeout_s: float | None = None) -> bool:
+        """Whether `slot.outputs` hold the submitted frame's results, within `timeout_s`.
+
+        None waits for as long as it takes. After False the slot is still at work.
 
         Raises:
-            EngineError: the engine failed.
+            EngineError: the inference failed; the slot is free again.
         """
 
     def close(self) -> None:
@@ -89,14 +90,16 @@ class EngineOptions:
     Attributes:
         asked: the setting's word, for the report.
         precision: what the file was built as.
-        threads: CPU threads; 0 means one per physical core.
-        shared_cores: another engine lives in this process: do not spin while waiting.
+        threads: CPU threads of one inference; 0 is its share of the physical cores.
+        in_flight: frames that the engine works on at once.
+        engines: how many engines share the box, this one included.
     """
 
     asked: str = "auto"
     precision: str = "fp32"
     threads: int = 0
-    shared_cores: bool = False
+    in_flight: int = 1
+    engines: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """ONNX Runtime on the CPU, with inputs and outputs bound once.
 
 Binding buys stable addresses: no array is made per frame, and the outputs are always in the
-same memory. The library's telemetry is switched off by the environment before its import
+same memory. Frames in flight share the cores: two inferences with half the cores each finish
+more frames than one with all of them, which waits at every operator for its slowest thread.
+The library's telemetry is switched off by the environment before its import
 (`appliance.settings.prepare_process`).
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,6 @@ from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot
 from appliance.errors import EngineError
 from appliance.values import ModelContract
 
-SLOTS = 2
 PROVIDER = "CPUExecutionProvider"
 
 
@@ -40,17 +42,19 @@ def _library() -> Any:  # noqa: ANN401 - the library ships no types
 
 
 class OnnxRuntimeEngine:
-    """A session on the CPU; `submit` runs it, `wait` returns at once."""
-
-    overlaps = False
+    """A session on the CPU, and a thread for each frame in flight."""
 
     def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
         library = _library()
-        threads = options.threads or psutil.cpu_count(logical=False) or 1
+        cores = psutil.cpu_count(logical=False) or 1
+        at_once = options.in_flight * options.engines
+        threads = options.threads or max(1, cores // at_once)
         self._failures = _failures(library)
         try:
             self._session = library.InferenceSession(
-                str(path), _session_options(library, threads, options), providers=[PROVIDER]
+                str(path),
+                _session_options(library, threads, alone=at_once == 1),
+                providers=[PROVIDER],
             )
         except self._failures as error:
             raise EngineError(
@@ -59,7 +63,11 @@ class OnnxRuntimeEngine:
             ) from error
         self._check(contract)
         self._bindings: list[Any] = []
-        self.slots = tuple(self._bind(library, contract, index) for index in range(SLOTS))
+        self.slots = tuple(
+            self._bind(library, contract, index) for index in range(options.in_flight)
+        )
+        self._runs: dict[int, Future[None]] = {}
+        self._runners = ThreadPoolExecutor(options.in_flight, thread_name_prefix="engine")
         running = self._session.get_providers()
         self.report = EngineReport(
             asked=options.asked,
@@ -106,19 +114,26 @@ class OnnxRuntimeEngine:
         return EngineSlot(index, frames, arrays)
 
     def submit(self, slot: EngineSlot) -> None:
-        """Run the session on `slot`; blocks until the outputs are written."""
+        """Let a thread run the session on `slot`."""
         if self._session is None:
             raise EngineError("the engine is closed")
+        run = self._session.run_with_iobinding
+        self._runs[slot.index] = self._runners.submit(run, self._bindings[slot.index])
+
+    def wait(self, slot: EngineSlot, timeout_s: float | None = None) -> bool:
+        """Whether the run is over."""
         try:
-            self._session.run_with_iobinding(self._bindings[slot.index])
+            self._runs[slot.index].result(timeout_s)
+        except TimeoutError:
+            return False
         except self._failures as error:
             raise EngineError(f"inference failed: {_first_line(error)}") from error
-
-    def wait(self, slot: EngineSlot) -> None:
-        """The outputs were written by `submit`."""
+        return True
 
     def close(self) -> None:
-        """Drop the session and its bindings."""
+        """Let every run end; drop the session and its bindings."""
+        self._runners.shutdown()
+        self._runs.clear()
         self._bindings.clear()
         self._session = None
 
@@ -126,12 +141,12 @@ class OnnxRuntimeEngine:
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int32": "tensor(int32)"}
 
 
-def _session_options(library: Any, threads: int, options: EngineOptions) -> Any:  # noqa: ANN401
+def _session_options(library: Any, threads: int, *, alone: bool) -> Any:  # noqa: ANN401
     result = library.SessionOptions()
     result.intra_op_num_threads = threads
     result.inter_op_num_threads = 1
     result.log_severity_level = 3
-    if options.shared_cores:
+    if not alone:  # a thread that spins takes a core from the neighbor
         result.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return result
 

@@ -15,6 +15,7 @@ from appliance.errors import ModelError
 from appliance.optimizer import graph as surgery
 from appliance.optimizer.graph import Builder
 from appliance.optimizer.heads import Head
+from appliance.optimizer.simplify import fuse_hard_sigmoids
 from appliance.values import ModelContract, TensorSpec
 
 INPUT = "frames"
@@ -45,6 +46,7 @@ def canonicalize(foreign: Path, card: Card, head: Head, into: Path) -> Canonical
     model = surgery.load(foreign, (1, height, width, 3) if nhwc else (1, 3, height, width))
     outputs = head.build(model, card)
     _prepend_input(model, card)
+    fuse_hard_sigmoids(model)
     surgery.set_outputs(model, outputs)
     surgery.finish(model, into)
     return Canonical(into, _contract(into, head))

@@ -1,8 +1,8 @@
 """The inference loop: one thread that owns every engine.
 
 It takes the newest frame of each camera in turn, fits it into a free engine slot and submits.
-While an engine works in the background the next frame is fitted into the other slot; an engine
-that works in the foreground is finished at once, so that no result waits for a next frame.
+While engines work, a free slot waits for the next frame, and whatever comes first is served
+first: the frame or the oldest result of a model.
 """
 
 import threading
@@ -24,6 +24,7 @@ from appliance.pipeline.served import ServedModel
 from appliance.values import Result
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
+POLL_S = 0.001  # how late a frame may find its free slot while engines work
 FAILURE_PAUSE_S = 1.0
 
 
@@ -104,9 +105,9 @@ class Loop(Part):
     @override
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._heartbeat.tick()
             try:
-                self._turn()
+                if self._turn():
+                    self._heartbeat.tick()
             except ApplianceError as error:
                 self._fail(error)
             except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
@@ -114,14 +115,15 @@ class Loop(Part):
                 self._fail(ApplianceError(f"inference failed: {type(error).__name__}"))
         self._drain()
 
-    def _turn(self) -> None:
-        """One frame in, or one result out, or a sleep."""
+    def _turn(self) -> bool:
+        """One frame in, or one result out, or a rest; False while an engine keeps us waiting."""
         self._wake.clear()
-        submitted = self._submit_next()
-        if self._in_flight and (not submitted or self._is_full()):
-            self._finish()
-        elif not submitted:
-            self._wake.wait(IDLE_S)
+        if self._submit_next():
+            return True
+        if self._in_flight:
+            return self._finish_one()
+        self._wake.wait(IDLE_S)
+        return True
 
     def _submit_next(self) -> bool:
         for _ in range(len(self._lanes)):
@@ -150,16 +152,29 @@ class Loop(Part):
             raise
         self._in_flight.append(_InFlight(lane, model, slot, lease, fit, submitted_ns))
 
-    def _is_full(self) -> bool:
-        """Nothing to gain from waiting: the engine is done, or has no slot to fill meanwhile."""
-        newest = self._in_flight[-1].model
-        return not newest.engine.overlaps or not newest.free
+    def _finish_one(self) -> bool:
+        """One model's oldest result; False where none is there soon enough.
 
-    def _finish(self) -> None:
-        job = self._in_flight.popleft()
-        self._at = job.model.name
+        While a slot is free, soon is very soon: a frame may come for it.
+        """
+        oldest = {job.model.name: job for job in reversed(self._in_flight)}
+        nothing_else = len(oldest) == 1 and not any(m.free for m in self._models.values())
+        for job in oldest.values():
+            self._at = job.model.name
+            try:
+                done = job.model.engine.wait(job.slot, IDLE_S if nothing_else else POLL_S)
+            except BaseException:
+                self._in_flight.remove(job)
+                self._give_back(job)
+                raise
+            if done:
+                self._in_flight.remove(job)
+                self._finish(job)
+                return True
+        return False
+
+    def _finish(self, job: _InFlight) -> None:
         try:
-            job.model.engine.wait(job.slot)
             ready_ns = self._clock_ns()
             detections = job.model.task.finish(job.slot.outputs, job.fit, job.model.rules)
             result = Result(
@@ -173,8 +188,12 @@ class Loop(Part):
             )
             self._on_result(result, job.lease)
         finally:
-            job.model.free.append(job.slot)
-            job.lease.release()
+            self._give_back(job)
+
+    @staticmethod
+    def _give_back(job: _InFlight) -> None:
+        job.model.free.append(job.slot)
+        job.lease.release()
 
     def _fail(self, error: ApplianceError) -> None:
         """Say so and go on after a pause: the next frame may do better."""

@@ -61,7 +61,19 @@ class Engine(Section):
         "auto", "Runtime; auto takes the best that this box has.", example="onnxruntime"
     )
     threads: int = setting(
-        0, "Threads of the runtime; 0 is one per physical core.", example="4", ge=0, le=256
+        0,
+        "Threads of one inference; 0 is its share of the physical cores.",
+        example="4",
+        ge=0,
+        le=256,
+    )
+    in_flight: int = setting(
+        0,
+        "Frames that the runtime works on at once: 2 see more pictures, 1 has the least delay; "
+        "0 is 2, or 1 on a single core or with several models.",
+        example="1",
+        ge=0,
+        le=4,
     )
     precision: Literal["auto", "fp32"] = setting(
         "auto", "Numbers the model computes with.", example="fp32"

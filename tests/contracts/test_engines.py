@@ -1,4 +1,4 @@
-"""The contract of every engine backend that the registry finds, and of one that overlaps."""
+"""The contract of every engine backend that the registry finds."""
 
 from dataclasses import replace
 
@@ -17,10 +17,9 @@ from appliance.registry import plugins
 from appliance.tasks import Rules
 from appliance.tasks.detection import TASK
 from appliance.values import TensorSpec
-from tests.support.fakes import LATE
 from tests.support.models import LABELS, paint
 
-BACKENDS = {**plugins(engines, "ENGINE", Backend), "overlapping fake": LATE}
+BACKENDS = plugins(engines, "ENGINE", Backend)
 SIZE = (64, 64)
 RED, GREEN = [("red", 16, 16, 32, 32)], [("green", 44, 40, 60, 56)]
 UNFITTED = Fit.of(FitMode.LETTERBOX, SIZE, SIZE)
@@ -54,7 +53,7 @@ def backend(request):
 def engine(backend, canonical):
     """The canonical model, loaded."""
     loaded = backend.load(
-        canonical.path, canonical.contract, EngineOptions(asked="auto", threads=1)
+        canonical.path, canonical.contract, EngineOptions(asked="auto", threads=1, in_flight=2)
     )
     yield loaded
     loaded.close()
@@ -77,8 +76,8 @@ SEES_RED, SEES_GREEN = [(0, RED[0][1:])], [(1, GREEN[0][1:])]
 
 
 def test_it_has_slots_in_the_contracts_shape(engine, canonical):
-    """Two slots or more, in order, each with the contract's inputs and outputs."""
-    assert len(engine.slots) >= 2
+    """One for each frame in flight, in order, each with the contract's inputs and outputs."""
+    assert len(engine.slots) == 2
     assert [slot.index for slot in engine.slots] == list(range(len(engine.slots)))
     for slot in engine.slots:
         assert (slot.frames.shape, slot.frames.dtype) == ((1, 64, 64, 3), np.uint8)
@@ -134,9 +133,20 @@ def test_two_frames_may_be_in_flight(engine):
     first.frames[0], second.frames[0] = paint(RED, SIZE), paint(GREEN, SIZE)
     engine.submit(first)
     engine.submit(second)
-    engine.wait(first)
-    engine.wait(second)
+    assert engine.wait(second)
+    assert engine.wait(first)
     assert (seen(first), seen(second)) == (SEES_RED, SEES_GREEN)
+
+
+def test_waiting_has_a_limit(engine):
+    """With no time to wait the answer is at once, yes or not yet; in the end it is yes."""
+    slot = engine.slots[0]
+    slot.frames[0] = paint(RED, SIZE)
+    engine.submit(slot)
+    while not engine.wait(slot, 0.0):
+        assert slot.index == 0
+    assert engine.wait(slot)
+    assert seen(slot) == SEES_RED
 
 
 @pytest.mark.parametrize(
@@ -200,13 +210,14 @@ def test_closing_is_for_good_and_may_be_repeated(engine):
 
 
 def test_options_are_heeded(backend, canonical):
-    """Threads, and the choice not to spin, still give the same results."""
-    options = EngineOptions(asked=backend.name, threads=2, shared_cores=True)
+    """Threads, and neighbors on the same cores, still give the same results."""
+    options = EngineOptions(asked=backend.name, threads=2, engines=2)
     loaded = backend.load(canonical.path, canonical.contract, options)
     try:
         run(loaded, loaded.slots[0], RED)
         assert seen(loaded.slots[0]) == SEES_RED
         assert loaded.report.asked == backend.name
         assert loaded.report.threads in {0, 2}
+        assert len(loaded.slots) == 1
     finally:
         loaded.close()

@@ -1,15 +1,14 @@
-"""Stand-ins at the contracts: an engine that overlaps, a camera of painted frames, a clock."""
+"""Stand-ins at the contracts: an engine of gray levels, a camera of painted frames, a clock."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 
 from appliance import tasks
 from appliance.buffers import FrameSlots, Lease
-from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot, onnxruntime
+from appliance.engines import EngineReport, EngineSlot
 from appliance.errors import EngineError
 from appliance.geometry import FitMode
 from appliance.letterbox import Letterbox
@@ -63,22 +62,23 @@ class Clock:
 class LevelEngine:
     """Detects one box, whose score is the frame's first gray level over 255.
 
-    With `overlaps` it behaves as a GPU does: `submit` returns at once, and the outputs are
-    written in `wait`, from what the slot held at the time of the submit.
+    `submit` returns at once, and the outputs are written in `wait`, from what the slot held at
+    the time of the submit.
 
     Attributes:
         history: what was called: ("submit", slot) and ("wait", slot).
         failures: errors to raise, one for each of the next calls of `submit`.
         in_wait: called within `wait`, to hold the engine up.
+        busy: slots whose results are not there yet, whoever waits.
         closed: how often it was closed.
     """
 
-    def __init__(self, *, overlaps: bool = True, slots: int = 2) -> None:
-        self.overlaps = overlaps
+    def __init__(self, *, slots: int = 2) -> None:
         self.report = EngineReport("auto", "fake", "Fake engine", "1", "fp32")
         self.history: list[tuple[str, int]] = []
         self.failures: list[Exception] = []
         self.in_wait: Callable[[], None] = lambda: None
+        self.busy: set[int] = set()
         self.closed = 0
         self._submitted: dict[int, int] = {}
         self.slots = tuple(
@@ -99,55 +99,22 @@ class LevelEngine:
             raise EngineError(f"slot {slot.index}: submitted twice")
         self._submitted[slot.index] = int(slot.frames[0, 0, 0, 0])
 
-    def wait(self, slot: EngineSlot) -> None:
-        """Write the outputs."""
+    def wait(self, slot: EngineSlot, timeout_s: float | None = None) -> bool:
+        """Write the outputs, unless the slot is busy."""
+        if slot.index in self.busy:
+            time.sleep(timeout_s or 0)
+            return False
         self.history.append(("wait", slot.index))
         level = self._submitted.pop(slot.index)
         self.in_wait()
         slot.outputs["boxes"][0, 0] = (8, 8, 24, 24)
         slot.outputs["scores"][0] = (level / 255, 0, 0, 0)
         slot.outputs["class_ids"][0] = (0, -1, -1, -1)
+        return True
 
     def close(self) -> None:
         """Count it."""
         self.closed += 1
-
-
-class LateEngine:
-    """An engine that overlaps: the real one on the CPU, run in a thread of its own."""
-
-    overlaps = True
-
-    def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
-        self._inner = onnxruntime.OnnxRuntimeEngine(path, contract, options)
-        self._running: dict[int, threading.Thread] = {}
-        self._closed = False
-        self.slots = self._inner.slots
-        self.report = self._inner.report
-
-    def submit(self, slot: EngineSlot) -> None:
-        """Start a run; the one before it is finished first."""
-        if self._closed:
-            raise EngineError("the engine is closed")
-        for thread in self._running.values():
-            thread.join()
-        thread = threading.Thread(target=self._inner.submit, args=[slot])
-        self._running[slot.index] = thread
-        thread.start()
-
-    def wait(self, slot: EngineSlot) -> None:
-        """Return when the run is over."""
-        self._running.pop(slot.index).join()
-
-    def close(self) -> None:
-        """Let every run end, and the session go."""
-        self._closed = True
-        while self._running:
-            self._running.popitem()[1].join()
-        self._inner.close()
-
-
-LATE = Backend("late", onnxruntime.version, LateEngine)
 
 
 def served(name: str, engine: LevelEngine) -> ServedModel:

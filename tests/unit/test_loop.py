@@ -8,7 +8,7 @@ import pytest
 from appliance.errors import ApplianceError, EngineError
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.loop import IDLE_S, Lane, Loop
 from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
 
 
@@ -62,10 +62,10 @@ def bench(monkeypatch):
         each.loop.join(10)
 
 
-@pytest.fixture(params=[True, False], ids=["overlapping", "blocking"])
+@pytest.fixture(params=[2, 1], ids=["two in flight", "one in flight"])
 def engine(request):
     """One engine of each kind."""
-    return LevelEngine(overlaps=request.param)
+    return LevelEngine(slots=request.param)
 
 
 def test_every_result_belongs_to_its_frame(bench, engine):
@@ -134,9 +134,9 @@ def test_cameras_take_turns(bench, engine):
         assert set(seen[start : start + 3]) == {"a", "b", "c"}
 
 
-def test_an_overlapping_engine_is_kept_full(bench):
+def test_an_engine_with_two_slots_is_kept_full(bench):
     """The next frame is submitted before the one before is waited for; order is kept."""
-    engine = LevelEngine(overlaps=True, slots=2)
+    engine = LevelEngine(slots=2)
     cameras = {name: PaintedCamera() for name in ("a", "b", "c", "d")}
     for level, camera in enumerate(cameras.values(), start=1):
         camera.show(level)
@@ -155,9 +155,9 @@ def test_an_overlapping_engine_is_kept_full(bench):
     assert levels_of(one.results) == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
 
 
-def test_a_blocking_engine_is_finished_at_once(bench):
-    """A result that is ready does not wait for another frame."""
-    engine = LevelEngine(overlaps=False)
+def test_an_engine_with_one_slot_is_finished_at_once(bench):
+    """No frame grows old in a queue before the engine."""
+    engine = LevelEngine(slots=1)
     cameras = {name: PaintedCamera() for name in ("a", "b")}
     for camera in cameras.values():
         camera.show(9)
@@ -169,9 +169,64 @@ def test_a_lone_frame_is_finished_without_another(bench):
     """With one frame in flight and none to come, the loop waits for its result."""
     camera = PaintedCamera()
     camera.show(9)
-    one = bench(engine=LevelEngine(overlaps=True), door=camera)
+    one = bench(engine=LevelEngine(), door=camera)
     one.run_until(1)
     assert levels_of(one.results) == [("door", 9)]
+
+
+def test_a_frame_that_comes_while_the_engine_works_fills_the_other_slot(bench):
+    """The loop waits for a result and a frame at once: the engine is never left half empty."""
+    camera, engine = PaintedCamera(), LevelEngine(slots=2)
+    one = bench(engine=engine, door=camera)
+    engine.busy = {0, 1}
+    camera.show(1)
+    one.loop.start()
+    wait_until(lambda: engine.history == [("submit", 0)])
+    camera.show(2)
+    wait_until(lambda: engine.history == [("submit", 0), ("submit", 1)])
+    engine.busy = {0}  # the second is done before the first: results keep their order
+    time.sleep(0.05)
+    assert one.results == []
+    engine.busy = set()
+    wait_until(lambda: len(one.results) == 2)
+    one.end()
+    assert levels_of(one.results) == [("door", 1), ("door", 2)]
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_an_engine_that_never_ends_stops_the_heartbeat(bench, frames):
+    """Whether a slot is free or not: no result, no tick."""
+    camera, engine = PaintedCamera(), LevelEngine(slots=2)
+    one = bench(engine=engine, door=camera)
+    engine.busy = {0, 1}
+    one.loop.start()
+    for level in range(1, frames + 1):
+        camera.show(level)
+        wait_until(lambda level=level: len(engine.history) == level)
+    time.sleep(0.05)
+    last = one.heartbeat._last_ns
+    time.sleep(2 * IDLE_S)
+    assert one.heartbeat._last_ns == last
+    one.end()
+    assert camera.held == 0
+
+
+def test_a_slow_model_does_not_hold_up_a_fast_one(bench):
+    """Each model's oldest result is looked for, not only the oldest of all."""
+    slow, fast, engine = PaintedCamera(), PaintedCamera(), LevelEngine()
+    one = bench(engine=engine, door=slow)
+    quick = LevelEngine()
+    one.loop._lanes.append(Lane("gate", fast, "quick"))
+    one.loop.install(served("quick", quick))
+    engine.busy = {0, 1}
+    slow.show(1)
+    one.loop.start()
+    wait_until(lambda: engine.history)
+    fast.show(2)
+    wait_until(lambda: levels_of(one.results) == [("gate", 2)])
+    engine.busy = set()
+    wait_until(lambda: len(one.results) == 2)
+    one.end()
 
 
 def test_every_lease_is_given_back(bench, engine):

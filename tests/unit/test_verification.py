@@ -39,8 +39,6 @@ class Faulty:
         after: changes the outputs.
     """
 
-    overlaps = False
-
     def __init__(self, inner, *, before=lambda frames: frames, after=lambda _outputs: None):
         self._inner, self._before, self._after = inner, before, after
         self.slots, self.report = inner.slots, inner.report
@@ -49,11 +47,13 @@ class Faulty:
         asked = slot.frames.copy()
         slot.frames[:] = self._before(asked)
         self._inner.submit(slot)
+        self._inner.wait(slot)
         slot.frames[:] = asked
 
-    def wait(self, slot):
-        self._inner.wait(slot)
+    def wait(self, slot, timeout_s=None):
+        done = self._inner.wait(slot, timeout_s)
         self._after(slot.outputs)
+        return done
 
     def close(self):
         self._inner.close()
