@@ -12,14 +12,17 @@ from appliance import __version__
 from benchmarks.inputs import obtain_inputs
 from benchmarks.measures import MEASURES
 from benchmarks.report import Row, show, write
+from benchmarks.soak import soak
 
 DEFAULT_CACHE = Path(__file__).parent.parent / ".cache" / "benchmarks"
 
 
 def main() -> None:
-    """Run all measures, or those named."""
+    """Run all measures, or those named; the soak only when it is named."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+    known = ", ".join((*MEASURES, "soak"))
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=known)
+    parser.add_argument("--minutes", type=float, default=30, help="of the soak")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     args = parser.parse_args()
     logger.remove()
@@ -28,7 +31,10 @@ def main() -> None:
     rows: list[Row] = []
     for name in args.measures or MEASURES:
         print(f"{name} ...", flush=True)
-        rows += MEASURES[name](inputs, args.cache)
+        if name == "soak":
+            rows += soak(inputs, args.cache, args.minutes)
+        else:
+            rows += MEASURES[name](inputs, args.cache)
     show(rows)
     versions = {
         "appliance": __version__,

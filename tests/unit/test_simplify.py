@@ -20,7 +20,10 @@ THREE, SIX, SIXTH = 3.0, 6.0, 1 / 6
 def model(nodes, **constants):
     """A graph from x to y."""
     arrays = {"three": THREE, "zero": 0.0, "six": SIX, "sixth": SIXTH, **constants}
-    weights = [numpy_helper.from_array(np.float32(value), name) for name, value in arrays.items()]
+    weights = [
+        numpy_helper.from_array(np.asarray(value, np.float32), name)
+        for name, value in arrays.items()
+    ]
     graph = helper.make_graph(nodes, "g", [X], [Y], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
 
@@ -88,10 +91,75 @@ def test_the_values_stay(nodes, left, values):
     np.testing.assert_allclose(run(after, x), run(before, x), rtol=1e-5, atol=1e-5)
 
 
-def test_a_scale_stored_in_half_precision_is_found():
-    """Weights that were stored as fp16 hold 0.16663; what they meant is a sixth."""
-    found, _, _ = fused(model(hard_swish(), sixth=float(np.float16(1 / 6))))
+HALF_SIXTH = float(np.float16(1 / 6))  # as files hold it that were stored in half precision
+IMAGE = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 4])
+
+
+def convolution(source, name="y"):
+    """A 1 x 1 convolution of two channels with weights of its own."""
+    return helper.make_node("Conv", [source, f"{name}_weights"], [name])
+
+
+def behind(*nodes):
+    """A hard swish of two channels with a rounded factor as `swish`, and `nodes` behind it."""
+    front = hard_swish()
+    front[-1].output[0] = "swish"
+    names = [node.input[1] for node in nodes if node.op_type == "Conv"]
+    random = np.random.default_rng(1)
+    weights = {name: random.normal(size=(2, 2, 1, 1)) for name in names}
+    proto = model([*front, *nodes], sixth=HALF_SIXTH, **weights)
+    proto.graph.input[0].CopyFrom(IMAGE)
+    proto.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 4, 4])
+    )
+    return proto
+
+
+SQUEEZED = [
+    helper.make_node("GlobalAveragePool", ["swish"], ["mean"]),
+    convolution("mean", "gate_of_channels"),
+    helper.make_node("Mul", ["swish", "gate_of_channels"], ["excited"]),
+    convolution("excited"),
+]
+
+
+@pytest.mark.parametrize("nodes", [[convolution("swish")], SQUEEZED], ids=["plain", "squeezed"])
+def test_convolutions_take_up_a_rounded_factor(nodes):
+    """A sixth that was stored as fp16 is 0.02 % small; the convolutions behind say so exactly."""
+    before = behind(*nodes)
+    found, kinds, after = fused(before)
     assert found == 1
+    assert "Clip" not in kinds
+    x = np.random.default_rng(2).uniform(-6, 6, (1, 2, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(after, x), run(before, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("Relu", ["swish"], ["y"])],
+        [helper.make_node("Mul", ["swish", "swish"], ["both"]), convolution("both")],
+        [
+            helper.make_node("GlobalAveragePool", ["swish"], ["mean"]),
+            helper.make_node("Mul", ["swish", "mean"], ["both"]),
+            convolution("both"),
+        ],
+        [convolution("swish", "seen"), helper.make_node("Add", ["swish", "seen"], ["y"])],
+        [
+            helper.make_node("Conv", ["swish", "y_weights"], ["first"]),
+            helper.make_node("Conv", ["first", "y_weights"], ["y"]),
+        ],
+    ],
+    ids=["another reader", "its square", "its square, averaged", "a sum", "shared weights"],
+)
+def test_a_rounded_factor_that_nobody_can_take_up_stays(nodes):
+    """Where the difference would be lost or counted twice, nothing is changed."""
+    before = behind(*nodes)
+    found, kinds, after = fused(before)
+    assert found == 0
+    assert kinds == [node.op_type for node in before.graph.node]
+    x = np.random.default_rng(2).uniform(-6, 6, (1, 2, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(run(after, x), run(before, x))
 
 
 @pytest.mark.parametrize(
