@@ -133,13 +133,13 @@ async def _come_and_go(station: Running, cookie: str, crowd: _Crowd, dice: rando
     for _ in itertools.count():
         viewer = Viewer()
         stay_s = dice.uniform(3, 15)
-        crowd.visits += 1
         try:
             await asyncio.wait_for(viewer.watch(station, cookie, ["street", "gate"]), stay_s)
         except TimeoutError:
             crowd.served += viewer.pictures > 0
         except websockets.ConnectionClosed as closed:
             crowd.refused.append(str(closed))
+        crowd.visits += 1  # ended: one that the end of the soak cuts short does not count
         await asyncio.sleep(dice.uniform(0, 5))
 
 
