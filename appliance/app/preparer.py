@@ -13,7 +13,7 @@ from appliance.app.assembly import library_of, optimizer_of
 from appliance.catalog.card import Card
 from appliance.engines import EngineOptions
 from appliance.errors import EngineError
-from appliance.optimizer.cache import EngineFile
+from appliance.optimizer.cache import EngineFile, EngineKey
 from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.pipeline.engine_room import Prepared, Progress
 from appliance.pipeline.served import ServedModel
@@ -42,18 +42,26 @@ class Preparer:
         """
         card, weights = self._library.card(name), self._library.weights(name)
         key = self._optimizer.key(card, weights)
+        found = self._optimizer.cache.find(key) or self._built(name, key, progress)
+        labels = self._library.labels(name).names
+        progress("Loading the engine", None)
+        try:
+            served = self._load(card, found, labels)
+        except EngineError as error:
+            if not self._optimizer.cache.set_aside(found):
+                raise
+            logger.bind(model=name).warning("engine: {}; it is built once more", error)
+            found = self._built(name, key, progress)
+            served = self._load(card, found, labels)
+        verification = found.verification
+        return Prepared(served, verification.verdict, verification.sentence())
+
+    def _built(self, name: str, key: EngineKey, progress: Progress) -> EngineFile:
+        self._build_in_child(name, progress)
         found = self._optimizer.cache.find(key)
         if found is None:
-            self._build_in_child(name, progress)
-            found = self._optimizer.cache.find(key)
-        if found is None:
             raise EngineError(f"{name}: the engine was built, and is not there")
-        progress("Loading the engine", None)
-        return Prepared(
-            served=self._load(card, found, self._library.labels(name).names),
-            verdict=found.verification.verdict,
-            proof=found.verification.sentence(),
-        )
+        return found
 
     def stop(self) -> None:
         """End a build that is under way, and begin none; idempotent."""
@@ -86,18 +94,18 @@ class Preparer:
 
     def _build_in_child(self, name: str, progress: Progress) -> None:
         """A process of its own, and a low priority: a build cannot take the station down."""
-        child = self._start_child(name)
         last: dict[str, Any] = {}
-        assert child.stdout is not None  # noqa: S101 - it was asked for
-        for line in child.stdout:
-            try:
-                last = json.loads(line)
-            except ValueError:  # a library that prints: worth a line, not an engine
-                logger.bind(model=name).info("build: {}", line.rstrip())
-                continue
-            if "stage" in last:
-                progress(last["stage"], last["progress"])
-        status = child.wait()
+        with self._start_child(name) as child:
+            assert child.stdout is not None  # noqa: S101 - it was asked for
+            for line in child.stdout:
+                try:
+                    last = json.loads(line)
+                except ValueError:  # a library that prints: worth a line, not an engine
+                    logger.bind(model=name).info("build: {}", line.rstrip())
+                    continue
+                if "stage" in last:
+                    progress(last["stage"], last["progress"])
+        status = child.returncode
         if self._stopped:
             raise EngineError("the build has ended with the station")
         if status != 0:

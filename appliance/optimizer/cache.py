@@ -6,6 +6,9 @@
 The key is everything that could change the engine: weights, card, labels, this code, the
 backend's version, precision and the processor. Two builds of one thing may differ in bytes, so
 the inputs are hashed, never the result.
+
+An engine that is whole and still cannot be loaded is set aside under `<key>.refused`, once: its
+successor that fails too stays, and the failure with it. No start begins a second rebuild.
 """
 
 import fcntl
@@ -15,7 +18,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +31,7 @@ from appliance.values import ModelContract, TensorSpec
 SIDECAR = "engine.json"
 SCHEMA = 2
 BUILDING = ".building-"
+REFUSED = ".refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,25 @@ class EngineFile:
     key: EngineKey
     contract: ModelContract
     verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A folder in the cache, whatever its state.
+
+    Attributes:
+        model: whose engine it is.
+        folder: where it lies.
+        size_bytes: of everything in it.
+        made_s: wall clock of its last change.
+        about: as "onnxruntime 1.31.1 fp32, proven", or what is wrong with it.
+    """
+
+    model: str
+    folder: Path
+    size_bytes: int
+    made_s: float
+    about: str
 
 
 class EngineCache:
@@ -141,6 +164,47 @@ class EngineCache:
             raise EngineError(f"{engine.key.model}: the engine just written cannot be read back")
         return found
 
+    def set_aside(self, engine: EngineFile) -> bool:
+        """Put an engine that cannot be loaded out of the way, so that it is built again.
+
+        Returns:
+            False where that was done for the same key before: then nothing is changed.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        place = self._place(engine.key)
+        aside = place.with_name(place.name + REFUSED)
+        if aside.exists():
+            return False
+        try:
+            place.rename(aside)
+            _sync(place.parent)
+        except OSError as error:
+            raise _unwritable(error) from error
+        return True
+
+    def stored(self) -> list[Stored]:
+        """Everything in the cache but builds under way, by model, the newest first."""
+        folders = [path for path in self._folder.glob("*/*") if path.is_dir()]
+        found = [_stored(path) for path in folders if not path.name.startswith(BUILDING)]
+        return sorted(found, key=lambda each: (each.model, -each.made_s))
+
+    def prune(self, keep: Collection[EngineKey]) -> list[Stored]:
+        """Remove every engine but those of `keep`, and what was set aside.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        places = {self._place(key) for key in keep}
+        gone = [each for each in self.stored() if each.folder not in places]
+        try:
+            for each in gone:
+                shutil.rmtree(each.folder)
+        except OSError as error:
+            raise _unwritable(error) from error
+        return gone
+
     def _place(self, key: EngineKey) -> Path:
         return self._folder / key.model / key.digest()
 
@@ -196,6 +260,27 @@ def _opened(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _stored(folder: Path) -> Stored:
+    return Stored(
+        model=folder.parent.name,
+        folder=folder,
+        size_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        made_s=folder.stat().st_mtime,
+        about=_about(folder),
+    )
+
+
+def _about(folder: Path) -> str:
+    if folder.name.endswith(REFUSED):
+        return "could not be loaded, set aside"
+    try:
+        sidecar = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        key, verdict = sidecar["key"], sidecar["verification"]["verdict"]
+        return f"{key['backend']} {key['backend_version']} {key['precision']}, {verdict}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "damaged, will be built again"
 
 
 def _to_sidecar(engine: EngineFile) -> str:

@@ -265,3 +265,55 @@ def test_a_cache_that_cannot_be_written_says_which_variable_to_check(tmp_path):
         with pytest.raises(StoreError, match="engine cache") as caught, cache.writing(KEY):
             pass
         assert "APPLIANCE_PATHS__CACHE" in caught.value.hint
+
+
+def test_an_engine_is_set_aside_once(tmp_path):
+    """What cannot be loaded is out of the way; its successor of the same key stays (O-23)."""
+    cache = EngineCache(tmp_path)
+    assert cache.set_aside(store(cache))
+    assert cache.find(KEY) is None
+    again = store(cache)
+    assert not cache.set_aside(again)
+    assert cache.find(KEY) == again
+    other = replace(KEY, backend_version="2.0")
+    assert cache.set_aside(store(cache, other))
+
+
+def test_the_cache_tells_what_it_holds(tmp_path):
+    """Engines, what was set aside and what is damaged, each with its size."""
+    cache = EngineCache(tmp_path)
+    store(cache)
+    cache.set_aside(store(cache, replace(KEY, precision="fp16")))
+    damaged = store(cache, replace(KEY, model="other"))
+    damaged.path.with_name(SIDECAR).write_bytes(b"{")
+    with cache.writing(KEY):
+        told = {(each.model, each.about) for each in cache.stored()}
+    assert told == {
+        ("bright-spots", "onnxruntime 1.0 fp32, proven"),
+        ("bright-spots", "could not be loaded, set aside"),
+        ("other", "damaged, will be built again"),
+    }
+    assert {each.size_bytes for each in cache.stored() if each.model == "other"} == {
+        len(b"engine") + 1
+    }
+
+
+def test_pruning_leaves_what_is_in_use(tmp_path):
+    """Engines of other keys go, and what was set aside; the one in use and builds stay."""
+    cache = EngineCache(tmp_path)
+    used = store(cache)
+    store(cache, replace(KEY, code_sha256="older"))
+    cache.set_aside(store(cache, replace(KEY, backend_version="0.9")))
+    with cache.writing(KEY) as folder:
+        gone = cache.prune([KEY])
+        assert folder.is_dir()
+    assert len(gone) == 2
+    assert [each.folder for each in cache.stored()] == [used.path.parent]
+    assert cache.find(KEY) == used
+
+
+def test_an_empty_cache_holds_nothing(tmp_path):
+    """Before the first build there is no folder, and nothing to remove."""
+    cache = EngineCache(tmp_path / "none")
+    assert cache.stored() == []
+    assert cache.prune([]) == []
