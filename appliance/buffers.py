@@ -201,6 +201,12 @@ class FrameSlots:
             self._end_writing(slot)
             self._give_back(slot)
 
+    def retire(self) -> None:
+        """Nothing more will be taken: the latest is dropped when nobody took it; leases hold."""
+        with self._changed:
+            if not self._retire_latest():
+                self._latest = None  # its last reader brings it back
+
     def take(self, after_sequence: int = 0, *, timeout_s: float = 0.0) -> Lease | None:
         """Lease the latest frame; several readers may hold the same one.
 

@@ -1,6 +1,7 @@
 """The `appliance` command. Heavy modules load only in the command that needs them."""
 
 import functools
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance import __version__
+from appliance.app.state import claim_state
 from appliance.errors import ApplianceError, SettingsError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
@@ -56,7 +58,10 @@ P = ParamSpec("P")
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal's encoding lacks is spelled out; the default would end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 
@@ -95,9 +100,13 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     """Settings, folders, log, in this order; nothing heavy is imported before."""
     loaded = load(environ)
     prepare_process(loaded.settings.paths)
+    claim_state(loaded.settings.paths.state)
     ring = Ring()
     log = loaded.settings.log
     setup(log.level, log.format, ring=ring, redactor=Redactor(loaded.settings.secrets()))
+    from appliance.app.assembly import check_models
+
+    check_models(loaded.settings)
     return loaded, ring
 
 
@@ -145,6 +154,8 @@ def check() -> None:
     """Print the settings in effect, where each came from, and what this machine has."""
     loaded, _ = _start(environment())
     from appliance.app.assembly import backend_of, hardware, versions_of
+    from appliance.app.clock import clock_doubt
+    from appliance.app.pipeline import wall_s
 
     table = Table("Variable", "Value", "From", box=None, pad_edge=False)
     for row in effective(loaded):
@@ -156,6 +167,8 @@ def check() -> None:
         facts.add_row(name, value)
     out.print(facts)
     out.print()
+    if doubt := clock_doubt(wall_s()):
+        out.print(f"Warning: {doubt}.")
     out.print("The settings are right.")
 
 

@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -97,12 +97,19 @@ class Ring:
 
     def __init__(self, capacity: int = 500) -> None:
         self._lines: deque[LogLine] = deque(maxlen=capacity)
+        self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def add(self, line: LogLine) -> None:
         """Keep a line."""
         with self._lock:
             self._lines.append(line)
+            self._counts[line.level] += 1
+
+    def counts(self) -> Mapping[str, int]:
+        """How many lines of each level were ever added; a level without any is missing."""
+        with self._lock:
+            return dict(self._counts)
 
     def lines(self, level: str = "", text: str = "") -> list[LogLine]:
         """The kept lines, the oldest first.

@@ -4,9 +4,10 @@ A reading is made from the running parts, never the other way round; whoever sho
 it needs to know nothing else.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from appliance.values import CameraState, EngineState, Health
+from appliance.values import CameraState, Drop, EngineState, Health, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,12 @@ class CameraReading:
         age_p99_ms: 99th percentile of the last seconds.
         grabbed: frames since the start.
         inferred: frames since the start.
-        dropped: frames that were replaced by a newer one since the start.
+        dropped: frames that were never inferred since the start; the sum of `drops`.
         dropped_per_minute: of the last minute.
         size_wh: frame size, pixels.
         fps_history: inferred pictures of each of the last seconds, oldest first.
+        drops: dropped frames by reason.
+        reconnects: times it was live again by a new connection, since the start.
     """
 
     key: str
@@ -58,6 +61,8 @@ class CameraReading:
     dropped_per_minute: int = 0
     size_wh: tuple[int, int] | None = None
     fps_history: tuple[float | None, ...] = ()
+    drops: Mapping[Drop, int] = field(default_factory=dict)
+    reconnects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class StationReading:
         memory_bytes: resident memory of the process.
         uptime_s: since the process started.
         loop_age_s: since the inference loop last ticked.
+        log_lines: lines logged since the start, by level.
+        start_s: when each stage of the start was reached, seconds since the process started.
     """
 
     now_s: float
@@ -120,6 +127,8 @@ class StationReading:
     memory_bytes: int = 0
     uptime_s: float = 0.0
     loop_age_s: float = 0.0
+    log_lines: Mapping[str, int] = field(default_factory=dict)
+    start_s: Mapping[Stage, float] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

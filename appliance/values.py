@@ -27,6 +27,19 @@ class CameraState(StrEnum):
     ENDED = "ended"
 
 
+class Drop(StrEnum):
+    """Why a frame that was grabbed is never inferred: each one for exactly one reason.
+
+    What was grabbed is either taken for inference, or waits for it, or was dropped. Only a frame
+    whose decoding never returns, with the connection it came by, is in none of these counts.
+    """
+
+    NEWER = "newer"  # replaced before anyone took it
+    NO_SLOT = "no_slot"  # readers held every slot when it came
+    BROKEN = "broken"  # could not be decoded
+    IDLE = "idle"  # not decoded: nobody was asking for frames, as while an engine is built
+
+
 class Health(StrEnum):
     """The station as a whole. A degraded station is still ready."""
 
@@ -34,6 +47,13 @@ class Health(StrEnum):
     READY = "ready"
     DEGRADED = "degraded"
     FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """What people wait for when the station starts."""
+
+    FIRST_RESULT = "first_result"
+    PAGE = "page"
 
 
 class EngineState(StrEnum):

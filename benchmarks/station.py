@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 import websockets
 
 from appliance.settings.secrets import hash_password
+from appliance.values import Stage
 from benchmarks.inputs import MODEL, Inputs
 
 USER, PASSWORD, TOKEN = "bench", "benchmark-password", "benchmark-metrics-token"
@@ -53,6 +55,11 @@ class Running:
         answer = httpx.get(f"{self.url}/api/ready", headers={"Authorization": f"Bearer {TOKEN}"})
         document: dict[str, Any] = answer.json()
         return document
+
+    def metrics(self) -> str:
+        """What /metrics says."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return httpx.get(f"{self.url}/metrics", headers=headers).text
 
     def cpu_s(self) -> float:
         """Processor seconds so far."""
@@ -97,6 +104,16 @@ def wait_until_ready(station: Running) -> float:
             pass
         time.sleep(0.05)
     raise TimeoutError("the station did not become ready")
+
+
+def wait_until_started(station: Running) -> dict[str, float]:
+    """Seconds from the start of the process to each stage, once all were reached."""
+    while time.monotonic() - station.started_s < STARTS_S:
+        stages = re.findall(r'appliance_start_seconds{stage="(\w+)"} (\S+)', station.metrics())
+        if len(stages) == len(Stage):
+            return {stage: float(seconds) for stage, seconds in stages}
+        time.sleep(0.1)
+    raise TimeoutError("the station has no page, or no result")
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -16,13 +17,15 @@ from appliance.engines import Backend
 from appliance.errors import EngineError
 from appliance.optimizer import heads
 from appliance.optimizer.build import Optimizer
-from appliance.optimizer.cache import EngineCache
+from appliance.optimizer.cache import SIDECAR, EngineCache
 from appliance.optimizer.heads import Head
 from appliance.registry import plugins
-from appliance.settings import Settings
+from appliance.settings import Problem, Settings, SettingsProblems
+from appliance.settings.variables import camera_variables, station_variables
 from appliance.tasks import Task
 
 DEFAULT_BACKEND = "onnxruntime"
+ENGINES = "engines"  # below the cache folder
 
 
 def library_of(settings: Settings) -> Library:
@@ -39,7 +42,7 @@ def backend_of(settings: Settings) -> Backend:
 def optimizer_of(settings: Settings) -> Optimizer:
     """What builds this station's engines."""
     return Optimizer(
-        cache=EngineCache(settings.paths.cache / "engines"),
+        cache=EngineCache(settings.paths.cache / ENGINES),
         heads=plugins(heads, "HEAD", Head),
         tasks=plugins(tasks, "TASK", Task),
         backend=backend_of(settings),
@@ -67,6 +70,45 @@ def models_in_use(settings: Settings) -> tuple[str, ...]:
     """Each model that some camera looks through, once; the station's own without cameras."""
     named = (camera.model or settings.model for camera in settings.cameras.values())
     return tuple(dict.fromkeys(named)) or (settings.model,)
+
+
+def sidecars_of(settings: Settings) -> Mapping[str, str]:
+    """What stands beside each cached engine of the models in use, by "MODEL/KEY"."""
+    found = {}
+    for model in models_in_use(settings):
+        folder = settings.paths.cache / ENGINES / model
+        for path in sorted(folder.glob(f"*/{SIDECAR}")):
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except OSError as error:  # gone since, or damaged: that is worth telling, too
+                text = str(error)
+            found[f"{model}/{path.parent.name}"] = text
+    return found
+
+
+def check_models(settings: Settings) -> None:
+    """Refuse names that no model has: they can only be judged once the state folder is known.
+
+    Raises:
+        SettingsProblems: with every variable that names such a model.
+    """
+    library = library_of(settings)
+    known = {"", *library.names()}
+    named = [(station_variables(), settings.model)]
+    named += [(camera_variables(key), camera.model) for key, camera in settings.cameras.items()]
+    # Strangers may read this: the models that people brought are nobody else's business.
+    expected = (
+        "name of a folder with a model.toml, below models in the state folder, "
+        f"or of a model that ships: {', '.join(library.shipped_names())}"
+    )
+    problems = [
+        Problem.of(variable, "names a model that is not here", expected=expected)
+        for variables, name in named
+        for variable in variables
+        if variable.path[-1] == "model" and name not in known
+    ]
+    if problems:
+        raise SettingsProblems(problems)
 
 
 def hardware() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Cameras, loop, encoder and engines, wired: everything but the web."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from appliance import __version__
@@ -15,14 +15,16 @@ from appliance.errors import ApplianceError
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.history import History
 from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
 from appliance.publish.metrics import Metrics
 from appliance.registry import plugins
 from appliance.settings import Camera as CameraSettings
 from appliance.settings import Settings
-from appliance.values import Result
+from appliance.values import Result, Stage
 
 JOIN_S = 2.0
 
@@ -63,12 +65,15 @@ class Pipeline:
         settings: of the station.
         publish: gets each live picture, in the encoder's thread; must not block.
         viewers: counts open live views; called from any thread.
+        log_lines: counts what was logged, by level.
 
     Attributes:
         models: the model that looks at each camera, by its key.
         encoder: for the live view.
         station: everything as one reading.
         metrics: for Prometheus.
+        start_up: how the start went.
+        history: the last hour of each camera.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Pipeline:
         *,
         publish: Callable[[LivePicture], None],
         viewers: Callable[[], int],
+        log_lines: Callable[[], Mapping[str, int]],
     ) -> None:
         clock_ns = time.monotonic_ns
         self.models = {
@@ -84,7 +90,9 @@ class Pipeline:
         }
         names = tuple(dict.fromkeys(self.models.values())) or (settings.model,)
         heartbeat = Heartbeat(clock_ns)
+        self.start_up = StartUp()
         self._stats = {key: CameraStats(clock_ns) for key in settings.cameras}
+        self.history = History(tuple(settings.cameras), clock_ns)
         self.encoder = LiveEncoder(
             publish, fps=settings.live.fps, quality=settings.live.quality, clock_ns=clock_ns
         )
@@ -116,6 +124,7 @@ class Pipeline:
             cameras=self._cameras,
             models=self.models,
             stats=self._stats,
+            history=self.history,
             room=self._room,
             loop=self._loop,
             encoder=self.encoder,
@@ -124,6 +133,8 @@ class Pipeline:
             wall_s=wall_s,
             viewers=viewers,
             started_s=wall_s(),
+            log_lines=log_lines,
+            start_up=self.start_up,
         )
         self.metrics = Metrics(self.station.reading, version=__version__)
 
@@ -149,6 +160,7 @@ class Pipeline:
         self._loop.wake()
 
     def _on_result(self, result: Result, lease: Lease) -> None:
+        self.start_up.reached(Stage.FIRST_RESULT)
         self._stats[result.camera].record(result)
         self.metrics.observe(result)
         self._room.recovered(self.models[result.camera])

@@ -17,14 +17,18 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance import __version__
-from appliance.app.assembly import backend_of, versions_of
-from appliance.app.pipeline import Pipeline
+from appliance.app.assembly import backend_of, sidecars_of, versions_of
+from appliance.app.clock import clock_doubt
+from appliance.app.pipeline import Pipeline, wall_s
 from appliance.errors import SettingsError, StoreError
 from appliance.logs import Ring
+from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
+from appliance.redaction import Redactor
 from appliance.settings import Loaded, Problem, Settings, Web, effective
 from appliance.web.asgi import App
+from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
 from appliance.web.gate import GatePolicy
 from appliance.web.health import serve_health
@@ -81,13 +85,15 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
             clock_ns=time.monotonic_ns,
         )
         hub = _hub(settings, sessions)
-        pipeline = Pipeline(settings, publish=hub.publish, viewers=hub.count)
+        pipeline = Pipeline(settings, publish=hub.publish, viewers=hub.count, log_lines=ring.counts)
         hub.connect(pipeline.encoder, pipeline.station.reading)
         supervisor = Supervisor(pipeline.station, notify, period_s=period_s)
         server = _Server(_uvicorn(settings.web), leaving=hub.close)
         with server.heeding_signals():
             try:
                 logger.info("Vision Appliance {} starts", __version__)
+                if doubt := clock_doubt(wall_s()):
+                    logger.warning(doubt)
                 pipeline.start()
                 supervisor.start()
                 server.config.app = _application(loaded, ring, pipeline, (hub, sessions))
@@ -204,6 +210,7 @@ def _application(
         hosts=tuple(settings.web.hosts),
         https=settings.web.https,
         metrics_token=token.get_secret_value() if token is not None else None,
+        port=settings.web.port,
     )
     pages = Pages(base=policy.base_path, station_name=settings.station.name, version=__version__)
     tabs = TabContext(
@@ -215,6 +222,8 @@ def _application(
         ring=ring,
         versions=versions_of(backend_of(settings)),
         state_folder=str(settings.paths.state),
+        history=pipeline.history.hour,
+        hardware=Hardware(settings.paths.state).reading,
     )
     return web_application(
         WebParts(
@@ -226,6 +235,13 @@ def _application(
             reading=pipeline.station.reading,
             pages=pages,
             tabs=tabs,
+            bundle=SupportBundle(
+                tabs,
+                station_name=settings.station.name,
+                sidecars=lambda: sidecars_of(settings),
+                redactor=Redactor(settings.secrets()),
+            ),
+            start_up=pipeline.start_up,
         )
     )
 
@@ -240,6 +256,8 @@ def _listening(web: Web) -> Iterator[socket.socket]:
         reasons = {
             errno.EADDRINUSE: f"port {web.port} is in use by another program",
             errno.EACCES: f"port {web.port} needs privileges that this process does not have",
+            errno.EADDRNOTAVAIL: "this box has no such address",
+            socket.EAI_NONAME: "nobody knows this name",
         }
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
         raise SettingsError(

@@ -21,7 +21,7 @@ from appliance.capture.reading import Reading, silence
 from appliance.capture.status import CameraStatus
 from appliance.capture.timing import FrameMeter, Timing
 from appliance.errors import SourceError
-from appliance.values import CameraState
+from appliance.values import CameraState, Drop
 
 MAX_ABANDONED = 3
 LONGEST_SLEEP_S = 1.0
@@ -60,11 +60,12 @@ class Camera:
         self._timing = timing
         self._memory_options = (slots_count, allocate, on_publish)
         self._memory = self._fresh_memory()
-        self._lost_before = 0
+        self._drops_before = dict.fromkeys(Drop, 0)
         self._meter = FrameMeter()
         self._abandoned: list[Reading] = []
         self._failures = 0
         self._attempt = 0
+        self._connects = 0
         self._live_since_ns: int | None = None
         self._retry_at_ns: int | None = None
         self._lock = Lock()
@@ -119,8 +120,9 @@ class Camera:
                 attempt=self._attempt,
                 retry_in_s=None if retry_at_ns is None else max(0.0, (retry_at_ns - now_ns) / 1e9),
                 source_fps=self._meter.fps(now_ns),
+                reconnects=max(0, self._connects - 1),
                 frames_grabbed=self._meter.frames,
-                frames_dropped=self._lost_before + self._memory.lost,
+                drops=self._drops(),
                 size_wh=self._memory.size_wh,
             )
 
@@ -191,7 +193,8 @@ class Camera:
         reading.stop()
         self._abandoned.append(reading)
         with self._lock:
-            self._lost_before += self._memory.lost
+            self._memory.retire()
+            self._drops_before = self._drops()
             self._memory = self._fresh_memory()
         message = "The connection to the camera hangs; it is left behind and made anew"
         hint = "If it stays like this, switch the camera off and on again."
@@ -213,6 +216,7 @@ class Camera:
         if self._state is CameraState.LIVE:
             return
         attempts, self._attempt = self._attempt, 0
+        self._connects += attempts > 0  # else it was only silent for a while
         self._live_since_ns = now_ns
         self._change(CameraState.LIVE, "", "")
         self._log.info("camera live, attempt {}", attempts)
@@ -230,6 +234,10 @@ class Camera:
             if changed:
                 self._since_s = self._timing.wall_s()
             return changed
+
+    def _drops(self) -> dict[Drop, int]:
+        """Of all connections."""
+        return {reason: self._drops_before[reason] + n for reason, n in self._memory.drops.items()}
 
     def _fresh_memory(self) -> FrameMemory:
         count, allocate, on_publish = self._memory_options

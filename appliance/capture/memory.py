@@ -1,13 +1,13 @@
 """The frame memory of one camera: its slots, and fresh ones when the frame size changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from appliance.buffers import Allocate, FrameSlots, Lease
 from appliance.capture.opencv import same_memory
 from appliance.errors import SourceError
-from appliance.values import U8, FrameStamp
+from appliance.values import U8, Drop, FrameStamp
 
 IDLE_NS = 2_000_000_000
 REFRESH_NS = 500_000_000
@@ -32,8 +32,8 @@ class FrameMemory:
         self._on_publish = on_publish
         self._clock_ns = clock_ns
         self._slots: FrameSlots | None = None
-        self._lost_with_older = 0
-        self._spoiled = 0
+        self._broken = 0
+        self._idle = 0
         self._asked_ns = clock_ns()
         self._stored_ns: int | None = None
 
@@ -44,11 +44,15 @@ class FrameMemory:
         return None if slots is None else (slots.shape_hwc[1], slots.shape_hwc[0])
 
     @property
-    def lost(self) -> int:
-        """Frames that no reader took, that found every slot leased, or could not be decoded."""
+    def drops(self) -> Mapping[Drop, int]:
+        """Frames that nobody will ever take, by reason; all reasons are there."""
         slots = self._slots
-        current = 0 if slots is None else slots.dropped + slots.starved
-        return self._lost_with_older + self._spoiled + current
+        return {
+            Drop.NEWER: 0 if slots is None else slots.dropped,
+            Drop.NO_SLOT: 0 if slots is None else slots.starved,
+            Drop.BROKEN: self._broken,
+            Drop.IDLE: self._idle,
+        }
 
     def wanted(self, now_ns: int) -> bool:
         """Whether decoding a frame now is worth it.
@@ -71,6 +75,16 @@ class FrameMemory:
         """Wait until a frame can be stored without losing one."""
         slots = self._slots
         return slots is None or slots.wait_for_room(timeout_s)
+
+    def skip(self) -> None:
+        """Count a frame that is not decoded because it is not wanted."""
+        self._idle += 1
+
+    def retire(self) -> None:
+        """Nothing more will be taken from here: a frame that still waits is dropped."""
+        slots = self._slots
+        if slots is not None:
+            slots.retire()
 
     def store(self, retrieve: Callable[[U8 | None], U8], stamp: FrameStamp) -> None:
         """Decode the grabbed frame into a slot and publish it.
@@ -107,7 +121,7 @@ class FrameMemory:
         try:
             return retrieve(into)
         except SourceError:
-            self._spoiled += 1
+            self._broken += 1
             raise
 
     def _adopt(self, pixels: U8, stamp: FrameStamp) -> None:
@@ -123,7 +137,10 @@ class FrameMemory:
         if slot is None:
             return
         np.copyto(slot.pixels, pixels)
-        self._lost_with_older = self.lost - self._spoiled
+        older = self._slots
+        if older is not None:
+            older.retire()
+            slots.dropped, slots.starved = older.dropped, older.starved
         self._slots = slots
         self._stored_ns = stamp.captured_ns
         slots.publish(slot, stamp)

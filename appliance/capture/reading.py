@@ -155,6 +155,8 @@ class Reading:
         stamp = FrameStamp(self._meter.count(now_ns), now_ns, self._timing.wall_s())
         if not self._source.live or self._memory.wanted(now_ns):
             self._store(capture, stamp)
+        else:
+            self._memory.skip()
         self.grabbed += 1
         if self.grabbed == 1:
             self._wake()
@@ -165,7 +167,7 @@ class Reading:
             with self._calling(self._spec.read_timeout_s):
                 self._memory.store(capture.retrieve, stamp)
         except SourceError:
-            self._spoiled += 1  # the memory has counted it as lost
+            self._spoiled += 1  # the memory has counted it as broken
             if self._spoiled >= MAX_SPOILED:
                 raise
         else:

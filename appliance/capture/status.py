@@ -1,8 +1,9 @@
 """What a camera says about itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from appliance.values import CameraState
+from appliance.values import CameraState, Drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,9 @@ class CameraStatus:
         attempt: attempts since it was last live; 0 while it is.
         retry_in_s: until the next attempt; None while there is none to wait for.
         source_fps: frames per second over the last seconds; None while there are none.
+        reconnects: times it was live again by a new connection.
         frames_grabbed: since the process started.
-        frames_dropped: replaced before anyone took them, or without a free slot.
+        drops: of these, frames that were never taken, by reason; all reasons are there.
         size_wh: frame size in pixels; None before the first frame.
     """
 
@@ -33,6 +35,12 @@ class CameraStatus:
     attempt: int
     retry_in_s: float | None
     source_fps: float | None
+    reconnects: int
     frames_grabbed: int
-    frames_dropped: int
+    drops: Mapping[Drop, int]
     size_wh: tuple[int, int] | None
+
+    @property
+    def frames_dropped(self) -> int:
+        """The sum of `drops`."""
+        return sum(self.drops.values())

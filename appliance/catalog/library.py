@@ -58,10 +58,11 @@ class Library:
 
     def names(self) -> tuple[str, ...]:
         """Every model that has a card, in the order of names."""
-        folders = (self._builtin_dir, self._user_dir)
-        cards = [card for folder in folders for card in folder.glob(f"*/{CARD_FILE}")]
-        names = {card.parent.name for card in cards}
-        return tuple(sorted(name for name in names if NAME_PATTERN.fullmatch(name)))
+        return _names_in(self._builtin_dir, self._user_dir)
+
+    def shipped_names(self) -> tuple[str, ...]:
+        """Those that come with the appliance."""
+        return _names_in(self._builtin_dir)
 
     def card(self, name: str) -> Card:
         """The model's card.
@@ -104,7 +105,7 @@ class Library:
         """
         file = self._user_dir / name / LABELS_FILE
         card = self.card(name)
-        operator = read_label_file(file) if file.is_file() else ()
+        operator = read_label_file(file) if file.exists() else ()
         return choose_labels(operator=operator, card=card.detection.labels, embedded=embedded)
 
     def pull(self, name: str) -> Path:
@@ -172,6 +173,12 @@ class Library:
             # The record comes last: a pull that was cut short is not taken for a finished one.
             for name, path in [*files.items(), (RECORD_FILE, record)]:
                 put_in_place(path, folder / name)
+
+
+def _names_in(*folders: Path) -> tuple[str, ...]:
+    cards = [card for folder in folders for card in folder.glob(f"*/{CARD_FILE}")]
+    names = {card.parent.name for card in cards}
+    return tuple(sorted(name for name in names if NAME_PATTERN.fullmatch(name)))
 
 
 def load_recipe(path: Path) -> Convert:

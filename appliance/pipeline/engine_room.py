@@ -87,6 +87,8 @@ class EngineRoom(Part):
             try:
                 self._bring_up(model)
             except ApplianceError as error:
+                if self._stop.is_set():
+                    return  # a build that ends with the station is no failure
                 self.failed(model, error)
             except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
                 logger.bind(model=model).exception("engine: unexpected error")

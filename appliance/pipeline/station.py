@@ -10,7 +10,9 @@ from appliance.capture.camera import Camera
 from appliance.pipeline.encoder import LiveEncoder
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.history import History
 from appliance.pipeline.loop import Loop
+from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.stats import CameraStats
 from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.values import CameraState, EngineState, Health
@@ -26,6 +28,7 @@ class Station:
         cameras: by key, in the order of the settings.
         models: the model that looks at each camera, by its key.
         stats: figures of each camera, by its key.
+        history: the last hour of each camera.
         room: brings engines up.
         loop: runs them.
         encoder: pictures for viewers.
@@ -34,11 +37,14 @@ class Station:
         wall_s: wall clock, for labels.
         viewers: how many live views are open.
         started_s: wall clock of the start.
+        log_lines: lines logged so far, by level.
+        start_up: how the start went.
     """
 
     cameras: Mapping[str, Camera]
     models: Mapping[str, str]
     stats: Mapping[str, CameraStats]
+    history: History
     room: EngineRoom
     loop: Loop
     encoder: LiveEncoder
@@ -47,6 +53,8 @@ class Station:
     wall_s: Callable[[], float]
     viewers: Callable[[], int]
     started_s: float
+    log_lines: Callable[[], Mapping[str, int]]
+    start_up: StartUp
 
     def reading(self) -> StationReading:
         """Everything at this moment."""
@@ -66,6 +74,8 @@ class Station:
             memory_bytes=psutil.Process().memory_info().rss,
             uptime_s=now_s - self.started_s,
             loop_age_s=loop_age_s,
+            log_lines=self.log_lines(),
+            start_s=self.start_up.reached_s,
         )
 
     def sample(self) -> None:
@@ -74,6 +84,11 @@ class Station:
             status = camera.status()
             live = status.state is CameraState.LIVE
             self.stats[key].sample(dropped=status.frames_dropped, live=live)
+            figures = self.stats[key].figures()
+            second = figures.fps_history[-1]
+            # The medians reach some seconds back: of a camera that has gone they tell the past.
+            if second is not None:
+                self.history.add(key, second, figures.age_ms, figures.inference_ms)
 
     def _camera(self, key: str, camera: Camera) -> CameraReading:
         status, figures = camera.status(), self.stats[key].figures()
@@ -97,6 +112,8 @@ class Station:
             inferred=figures.inferred,
             dropped=status.frames_dropped,
             dropped_per_minute=figures.dropped_per_minute,
+            drops=status.drops,
+            reconnects=status.reconnects,
             size_wh=status.size_wh,
             fps_history=figures.fps_history,
         )

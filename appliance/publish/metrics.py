@@ -1,30 +1,45 @@
 """Prometheus metrics, made from one reading of the station at each scrape.
 
-Names and units follow Prometheus' conventions: base units, `_total` for counters.
+Names and units follow Prometheus' conventions: base units, `_total` for counters. Every label's
+values come from the settings or from an enumeration, so that their number is bounded.
+docs/metrics.md lists them all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from appliance.readings import CameraReading, StationReading
-from appliance.values import CameraState, EngineState, Result
+from appliance.values import CameraState, Drop, EngineState, Result
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_LOG_LEVELS = ("warning", "error", "critical")
 
 _COUNTERS: tuple[tuple[str, str, Callable[[CameraReading], float]], ...] = (
     ("appliance_frames_grabbed", "Frames received from the camera.", lambda c: c.grabbed),
     ("appliance_frames_inferred", "Frames that went through the model.", lambda c: c.inferred),
-    ("appliance_frames_dropped", "Frames replaced by a newer one.", lambda c: c.dropped),
+    (
+        "appliance_camera_reconnects",
+        "Times the camera was live again by a new connection.",
+        lambda c: c.reconnects,
+    ),
 )
+
+Family = CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
 
 
 class Metrics:
-    """Counts results as they come and renders everything on demand.
+    """Counts results as they come and renders everything on demand. Thread-safe.
 
     Args:
         read: the station's reading now.
@@ -32,8 +47,12 @@ class Metrics:
     """
 
     def __init__(self, read: Callable[[], StationReading], *, version: str) -> None:
+        # Else each histogram brings a second series with the time it was made, which nobody reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._last_results_s: dict[str, float] = {}
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Readings(read, version))
+        self._registry.register(_Readings(read, version, self._last_results_s))
+        ProcessCollector(namespace="appliance", registry=self._registry)
         labels = ["camera"]
         self._inference = Histogram(
             "appliance_inference_seconds",
@@ -52,42 +71,101 @@ class Metrics:
 
     def observe(self, result: Result) -> None:
         """Count one result."""
+        age_s = result.age_ms / 1e3
         self._inference.labels(result.camera).observe(result.inference_ms / 1e3)
-        self._age.labels(result.camera).observe(result.age_ms / 1e3)
+        self._age.labels(result.camera).observe(age_s)
+        self._last_results_s[result.camera] = result.stamp.captured_at_s + age_s
 
     def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
+        """The text that Prometheus scrapes; asks the disk and /proc, so not in an event loop."""
         return generate_latest(self._registry)
 
 
 class _Readings(Collector):
-    def __init__(self, read: Callable[[], StationReading], version: str) -> None:
+    """Makes families from one reading.
+
+    Args:
+        read: the station's reading now.
+        version: of the appliance.
+        last_results_s: wall clock of each camera's last result; grows while this exists.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], StationReading],
+        version: str,
+        last_results_s: Mapping[str, float],
+    ) -> None:
         self._read = read
         self._version = version
+        self._last_results_s = last_results_s
 
     @override
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
-        """Families from one reading."""
+    def collect(self) -> Iterator[Family]:
         reading = self._read()
         yield InfoMetricFamily(
             "appliance_build", "The appliance itself.", {"version": self._version}
         )
-        yield _gauge("appliance_ready", "1 when the engines run and the loop ticks.", reading.ready)
-        yield _gauge("appliance_viewers", "Open live views.", reading.viewers)
+        yield from _station(reading)
         yield from _cameras(reading)
+        yield self._last_results(reading)
         yield from _engines(reading)
+
+    def _last_results(self, reading: StationReading) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "appliance_last_result_timestamp_seconds",
+            "Wall clock of the camera's last result, since 1970; 0 before the first.",
+            labels=["camera"],
+        )
+        for camera in reading.cameras:
+            family.add_metric([camera.key], self._last_results_s.get(camera.key, 0.0))
+        return family
+
+
+def _station(reading: StationReading) -> Iterator[Family]:
+    yield _gauge("appliance_ready", "1 when the engines run and the loop ticks.", reading.ready)
+    yield _gauge("appliance_viewers", "Open live views.", reading.viewers)
+    if reading.disk_used is not None:
+        yield _gauge(
+            "appliance_state_disk_used_ratio",
+            "Share of the state folder's disk in use, 0..1.",
+            reading.disk_used,
+        )
+    start = GaugeMetricFamily(
+        "appliance_start_seconds",
+        "From the start of the process to each stage; missing until it is reached.",
+        labels=["stage"],
+    )
+    for stage, seconds in reading.start_s.items():
+        start.add_metric([stage], seconds)
+    yield start
+    lines = CounterMetricFamily(
+        "appliance_log_lines", "Lines logged as a warning or worse.", labels=["level"]
+    )
+    for level in _LOG_LEVELS:
+        lines.add_metric([level], reading.log_lines.get(level, 0))
+    yield lines
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=float(value))
 
 
-def _cameras(reading: StationReading) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+def _cameras(reading: StationReading) -> Iterator[Family]:
     for name, text, value_of in _COUNTERS:
         family = CounterMetricFamily(name, text, labels=["camera"])
         for camera in reading.cameras:
             family.add_metric([camera.key], value_of(camera))
         yield family
+    drops = CounterMetricFamily(
+        "appliance_frames_dropped",
+        "Frames that were never inferred, each for one reason.",
+        labels=["camera", "reason"],
+    )
+    for camera in reading.cameras:
+        for reason in Drop:
+            drops.add_metric([camera.key, reason], camera.drops.get(reason, 0))
+    yield drops
     states = GaugeMetricFamily(
         "appliance_camera_state", "1 for the state a camera is in.", labels=["camera", "state"]
     )
@@ -97,7 +175,7 @@ def _cameras(reading: StationReading) -> Iterator[CounterMetricFamily | GaugeMet
     yield states
 
 
-def _engines(reading: StationReading) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
+def _engines(reading: StationReading) -> Iterator[Family]:
     running = GaugeMetricFamily(
         "appliance_engine_running", "1 while a model's engine runs.", labels=["model"]
     )

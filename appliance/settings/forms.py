@@ -115,8 +115,10 @@ def check_line(text: str) -> str:
     """A text without control characters.
 
     Raises:
-        ValueError: it has some.
+        ValueError: it has some, or did not arrive as UTF-8.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes that are no UTF-8
+        raise ValueError("is not text in UTF-8")
     if not text.isprintable():
         raise ValueError("holds characters that cannot be shown, such as line ends")
     return text

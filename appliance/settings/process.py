@@ -1,5 +1,6 @@
 """The process's own environment: the only place that reads or writes it."""
 
+import ctypes
 import os
 import tempfile
 from collections.abc import Mapping, MutableMapping
@@ -33,6 +34,9 @@ _DEFAULTS = {
     "OPENCV_LOG_LEVEL": "ERROR",
 }
 """An operator's own value wins."""
+
+_M_ARENA_MAX = -8  # as malloc.h of glibc has it
+HEAPS = 2
 
 
 def environment() -> Mapping[str, str]:
@@ -68,6 +72,17 @@ def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = 
     environ["GRADIO_TEMP_DIR"] = str(paths.temporary / "gradio")
     for name, value in _DEFAULTS.items():
         environ.setdefault(name, value)
+    _share_heaps()
+
+
+def _share_heaps() -> None:
+    """Let all threads share a few heaps; glibc gives each its own, which stays half empty.
+
+    The large buffers are made once and the frame path takes no memory, so nobody queues.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # glibc's own; elsewhere there is nothing to share
+        library.mallopt(_M_ARENA_MAX, HEAPS)
 
 
 def _make_writable(folder: Path, name: str) -> None:
@@ -79,5 +94,5 @@ def _make_writable(folder: Path, name: str) -> None:
         variable = f"{PREFIX}PATHS{DELIMITER}{name.upper()}"
         raise StoreError(
             f"{folder}: cannot be written ({error.strerror})",
-            hint=f"mount a writable folder there, or name another one in {variable}",
+            hint=f"free space there and make it writable, or name another folder in {variable}",
         ) from error

@@ -5,6 +5,7 @@ Compose (which read `$argon2id` as a variable) and by lists (which split at the 
 is the same with `.` for `$` and `~` for `,`: `argon2id.v=19.m=65536~t=3~p=4.SALT.HASH`.
 """
 
+import base64
 import re
 import unicodedata
 
@@ -20,8 +21,8 @@ DUMMY_HASH = f"argon2id.v=19.m=65536~t=3~p=4.{'A' * 22}.{'A' * 43}"
 """No password is known that has it; verified for unknown users, so that they take as long."""
 
 _HASH = re.compile(
-    r"argon2id\.v=19\.m=(?P<memory_kib>\d{1,7})~t=(?P<passes>\d{1,2})~p=(?P<lanes>\d{1,2})"
-    r"\.(?P<salt>[A-Za-z0-9+/]{11,86})\.[A-Za-z0-9+/]{43}"
+    r"argon2id\.v=19\.m=(?P<memory_kib>[1-9]\d{0,6})~t=(?P<passes>[1-9]\d?)~p=(?P<lanes>[1-9]\d?)"
+    r"\.(?P<salt>[A-Za-z0-9+/]{11,86})\.(?P<digest>[A-Za-z0-9+/]{43})"
 )
 _LARGEST_MEMORY_KIB = 1 << 20
 
@@ -56,15 +57,23 @@ def verify_password(hash_text: str, password: str) -> bool:
 def is_hash(text: str) -> bool:
     """Whether the text is an argon2id hash of 32 bytes, in our form or in argon2's own.
 
-    One that lost its end is not. Nor is one that would ask for more than a gibibyte of memory:
-    checking it could take the station down.
+    One that lost its end or a letter is not. Nor is one that would ask for more than a gibibyte
+    of memory: checking it could take the station down.
     """
     match = _HASH.fullmatch(normalized(text))
     if match is None:
         return False
-    memory_kib, passes, lanes = map(int, match.group("memory_kib", "passes", "lanes"))
-    is_cost_sane = passes > 0 and lanes > 0 and 8 * lanes <= memory_kib <= _LARGEST_MEMORY_KIB
-    return is_cost_sane and len(match["salt"]) % 4 != 1  # no base64 has such a length
+    memory_kib, lanes = map(int, match.group("memory_kib", "lanes"))
+    is_cost_sane = 8 * lanes <= memory_kib <= _LARGEST_MEMORY_KIB
+    return is_cost_sane and all(map(_is_base64, match.group("salt", "digest")))
+
+
+def _is_base64(text: str) -> bool:
+    """Whether the letters are what some bytes give, without padding: argon2 takes no others."""
+    if len(text) % 4 == 1:
+        return False
+    padded = text + "=" * (-len(text) % 4)
+    return base64.b64encode(base64.b64decode(padded)).decode() == padded
 
 
 def normalized(hash_text: str) -> str:

@@ -87,14 +87,15 @@ def _problem(name: str, role: str, hash_text: str) -> str:
         return f"has a role that is none of {', '.join(Role)}"
     if not hash_text:
         return (
-            f"has no hash; if there was one, the shell or Compose replaced its $ signs: "
+            f"has no hash; if there was one, a shell or a Compose file replaced its $ signs: "
             f"`{HASH_COMMAND}` makes hashes without them"
         )
     if is_hash(hash_text):
         return ""
     if _LOOKS_MANGLED.search(hash_text):
         return (
-            f"has a hash that arrived damaged, as when the shell or Compose replaces $ signs: "
+            f"has a hash that arrived damaged, as when a shell or a Compose file replaces its $ "
+            f"signs, or a copy loses a letter: "
             f"`{HASH_COMMAND}` makes hashes without them"
         )
     return f"has something else than an argon2id hash; `{HASH_COMMAND}` makes one"

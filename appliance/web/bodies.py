@@ -1,6 +1,9 @@
 """Bodies that pass the gate: requests are counted, Gradio's page is finished."""
 
+import asyncio
 from contextlib import suppress
+
+from starlette.requests import ClientDisconnect
 
 from appliance.web.asgi import App, Message, Receive, Scope, Send
 
@@ -9,11 +12,13 @@ class _TooLargeError(Exception):
     pass
 
 
-async def call_limited(app: App, scope: Scope, receive: Receive, send: Send, *, limit: int) -> bool:
+async def call_limited(app: App, scope: Scope, receive: Receive, send: Send, *, limit: int) -> int:
     """Call `app`, which gets no more than `limit` bytes of body, whatever Content-Length says.
 
     Returns:
-        False where the body was too large and nothing has been answered yet.
+        The status to answer with, where the request got no answer: 413 for a body that is too
+        large, 503 for one that had not come when the server's patience at its end was over.
+        0 where there is nothing left to say, to a caller that has gone as well.
     """
     seen = 0
     started = False
@@ -32,9 +37,17 @@ async def call_limited(app: App, scope: Scope, receive: Receive, send: Send, *, 
             started = True
             await send(message)
 
-    with suppress(_TooLargeError):
-        await app(scope, counted, watched)
-    return started or seen <= limit
+    given_up = False
+    with suppress(_TooLargeError, ClientDisconnect):
+        try:
+            await app(scope, counted, watched)
+        except asyncio.CancelledError:  # only the ending server does it; a traceback says no more
+            given_up = True
+    if started:
+        return 0
+    if seen > limit:
+        return 413
+    return 503 if given_up else 0
 
 
 def forget_encodings(scope: Scope) -> None:

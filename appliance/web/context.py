@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.logs import Ring
+from appliance.pipeline.hardware import HardwareReading
+from appliance.pipeline.history import Hour
 from appliance.readings import StationReading
 from appliance.settings import Role, Row
 from appliance.web.templates import Pages
@@ -22,6 +24,8 @@ class TabContext:
         ring: the last log lines.
         versions: of the appliance and the libraries that matter, by name.
         state_folder: whose disk is shown.
+        history: the last hour of each camera.
+        hardware: the machine now; takes some milliseconds.
     """
 
     base: str
@@ -32,6 +36,8 @@ class TabContext:
     ring: Ring
     versions: Mapping[str, str]
     state_folder: str
+    history: Callable[[], Hour]
+    hardware: Callable[[], HardwareReading]
 
     def may(self, user: str | None, role: Role) -> bool:
         """Whether the person behind an event has at least this role."""

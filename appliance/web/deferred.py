@@ -23,10 +23,19 @@ class DeferredPage:
         make: imports and builds the page; runs in a thread.
         waiting: HTML until then; it asks again by itself.
         failed: HTML when it cannot be made.
+        on_ready: called when the page is up.
     """
 
-    def __init__(self, make: Callable[[], FastAPI], *, waiting: str, failed: str) -> None:
+    def __init__(
+        self,
+        make: Callable[[], FastAPI],
+        *,
+        waiting: str,
+        failed: str,
+        on_ready: Callable[[], None],
+    ) -> None:
         self._make = make
+        self._on_ready = on_ready
         self._standing_in = waiting
         self._failed = failed
         self._page: App | None = None
@@ -57,7 +66,7 @@ class DeferredPage:
             page = await _in_thread(self._make)
             async with page.router.lifespan_context(page):
                 self._page = page
-                logger.info("page: ready")
+                self._on_ready()
                 await self._over.wait()
         except Exception:  # noqa: BLE001 - top of the task: told; the station goes on without
             logger.exception("page: cannot be made")

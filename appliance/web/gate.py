@@ -5,6 +5,7 @@ is the host one of ours, is there a rule, who is calling, may they, does an unsa
 from our own page, is the body small enough. Only then does anything else see the request.
 """
 
+import hashlib
 import hmac
 import ipaddress
 import re
@@ -12,7 +13,6 @@ import secrets
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from appliance.settings import Role
 from appliance.web.asgi import App, Message, Receive, Scope, Send, cookie_of, header
@@ -25,6 +25,7 @@ SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
 SAFE_METHODS = {"GET", "HEAD"}
 SESSION_OVER = 4401
+UNANSWERED = {413: "The request is too large.", 503: "The station ends."}
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
@@ -38,17 +39,24 @@ class GatePolicy:
         hosts: names by which the page may be called, beside addresses and the box's own names.
         https: a proxy in front speaks TLS.
         metrics_token: for machines; None refuses them all.
+        port: the page's own.
     """
 
     base_path: str
     hosts: tuple[str, ...]
     https: bool
     metrics_token: str | None
+    port: int
 
     @property
     def cookie(self) -> str:
-        """The session cookie's name; with TLS one that browsers bind to this host."""
-        return "__Host-appliance" if self.https else "appliance"
+        """The session cookie's name; with TLS one that browsers bind to this host.
+
+        Browsers part cookies by host, not by port: two stations on one host would sign each
+        other's people out, so each has a name of its own.
+        """
+        place = hashlib.sha256(f"{self.port}{self.base_path}".encode()).hexdigest()[:8]
+        return f"__Host-appliance-{place}" if self.https else f"appliance-{place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +108,9 @@ class Gate:
         if nonce:
             forget_encodings(scope)
             secure = finishing(secure, nonce, self._page_head)
-        if not await call_limited(self._app, scope, receive, secure, limit=rule.body_limit):
-            await _answer(secure, Refusal(413, "The request is too large."))
+        status = await call_limited(self._app, scope, receive, secure, limit=rule.body_limit)
+        if status:
+            await _answer(secure, Refusal(status, UNANSWERED[status]))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
@@ -123,6 +132,9 @@ class Gate:
         """The answer to a request that may not pass; None where it may."""
         if not self._host_is_ours(scope):
             return Refusal(421, "This name is not served here. Set APPLIANCE_WEB__HOSTS.")
+        base = self._policy.base_path
+        if base and scope["path"] == base and scope["method"] in SAFE_METHODS:
+            return Refusal(307, location=f"{base}/")  # as people type it
         if rule is not None and rule.audience is Audience.TOKEN:
             return None if self._bears_token(scope) else Refusal(401, "A bearer token is needed.")
         if rule is None or rule.audience is not Audience.STRANGER:
@@ -185,9 +197,8 @@ def _may(session: Session, rule: Rule) -> bool:
 
 def _same_origin(scope: Scope) -> bool:
     """The Origin header must be there and name the host that was called."""
-    origin = urlsplit(header(scope, b"origin"))
     host = header(scope, b"host")
-    return bool(host) and origin.scheme in {"http", "https"} and origin.netloc == host
+    return bool(host) and header(scope, b"origin") in {f"http://{host}", f"https://{host}"}
 
 
 def _is_address(name: str) -> bool:

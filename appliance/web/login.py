@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from loguru import logger
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from appliance.errors import ApplianceError
 from appliance.settings import Role, User
 from appliance.settings.secrets import DUMMY_HASH, verify_password
 from appliance.web.asgi import cookie_of
@@ -70,7 +71,12 @@ class Login:
         user, password = (str(form.get(name, "")) for name in ("user", "password"))
         person = self._people.get(user)
         address = request.client.host if request.client else "unknown"
-        if not await self._is_right(person, password):
+        try:
+            right = await self._is_right(person, password)
+        except ApplianceError as error:
+            logger.error("sign-in: {}", error.sentence())
+            return self._page(error.sentence(), user=user, status=503)
+        if not right:
             logger.bind(address=address).warning("sign-in refused")
             return self._page(WRONG, user=user, status=403)
         assert person is not None  # noqa: S101 - _is_right refuses nobody's password

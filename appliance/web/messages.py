@@ -93,7 +93,7 @@ def _camera(camera: CameraReading) -> dict[str, Any]:
     document = asdict(camera)
     document["next"] = document.pop("next_step")
     document["dropped_total"] = document.pop("dropped")
-    for unsaid in ("grabbed", "inferred"):
+    for unsaid in ("grabbed", "inferred", "drops", "reconnects"):
         del document[unsaid]
     for name, value in document.items():
         if isinstance(value, float) and name != "since_s":

@@ -70,6 +70,8 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/player", Role.VIEWER),
     _rule(r"/static/(?!public/)[a-z0-9/._-]+", Role.VIEWER),
     _rule(r"/live", Role.VIEWER, "WEBSOCKET"),
+    # Admins.
+    _rule(r"/api/support-bundle", Role.ADMIN, "GET"),
     # Gradio's page: the document, its files, and the events of the tabs.
     _rule(r"/ui/", Role.VIEWER, page=True),
     _rule(r"/ui/config", Role.VIEWER),

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
+from loguru import logger
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import CONTENT_TYPE, Metrics
 from appliance.readings import StationReading
+from appliance.values import Stage
 from appliance.web.asgi import Receive, Scope, Send
+from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
-from appliance.web.gate import Gate, GatePolicy
+from appliance.web.gate import SESSION_KEY, Gate, GatePolicy
 from appliance.web.live import LiveHub
 from appliance.web.login import Login
 from appliance.web.sessions import Sessions
@@ -34,6 +38,8 @@ class WebParts:
         reading: the station now.
         pages: our own pages.
         tabs: what the tabs of the Gradio page show.
+        bundle: what a person hands on who asks for help.
+        start_up: is told when the page is up.
     """
 
     policy: GatePolicy
@@ -44,6 +50,8 @@ class WebParts:
     reading: Callable[[], StationReading]
     pages: Pages
     tabs: TabContext
+    bundle: SupportBundle
+    start_up: StartUp
 
 
 def web_application(parts: WebParts) -> Gate:
@@ -53,6 +61,7 @@ def web_application(parts: WebParts) -> Gate:
         lambda: _make_page(parts.tabs),
         waiting=parts.pages.render("waiting.html", failed=False),
         failed=parts.pages.render("waiting.html", failed=True),
+        on_ready=lambda: parts.start_up.reached(Stage.PAGE),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
@@ -98,8 +107,21 @@ def _own_routes(parts: WebParts) -> APIRouter:
         return JSONResponse(document, status_code=200 if reading.ready else 503)
 
     @router.api_route("/metrics", methods=READ)
-    async def scrape() -> Response:
+    def scrape() -> Response:
+        """Not `async`: in a thread of its own, since it asks the disk and the process table."""
         return Response(parts.metrics.render(), media_type=CONTENT_TYPE)
+
+    @router.api_route("/api/support-bundle", methods=["GET"])
+    def support_bundle(request: Request) -> Response:
+        """Not `async`: in a thread of its own, since it reads files and packs."""
+        made = parts.bundle.make()
+        logger.bind(user=request.scope[SESSION_KEY].user).info("support bundle: downloaded")
+        disposition = f'attachment; filename="{made.name}"'
+        return Response(
+            made.content,
+            media_type="application/zip",
+            headers={"Content-Disposition": disposition},
+        )
 
     @router.websocket("/live")
     async def live(socket: WebSocket) -> None:

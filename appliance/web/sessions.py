@@ -45,11 +45,11 @@ class Sessions:
 
     def open(self, user: str, role: Role) -> str:
         """A new session's token, for the cookie."""
-        now = self._clock_ns()
-        self._sweep(now)
+        self._sweep()
         if len(self._sessions) >= CAPACITY:
             oldest = min(self._sessions, key=lambda key: self._sessions[key].used_ns)
             del self._sessions[oldest]
+        now = self._clock_ns()
         token = secrets.token_urlsafe(TOKEN_BYTES)
         self._sessions[_key(token)] = Session(user, role, now, now)
         return token
@@ -62,8 +62,9 @@ class Sessions:
         return session
 
     def use(self, session: Session) -> None:
-        """The person did something: the idle time starts anew."""
-        session.used_ns = self._clock_ns()
+        """The person did something: the idle time starts anew, unless it is over already."""
+        if self.ends_in_s(session) > 0:
+            session.used_ns = self._clock_ns()
 
     def ends_in_s(self, session: Session) -> float:
         """Seconds until the session ends unless it is used."""
@@ -80,12 +81,8 @@ class Sessions:
         """Sign out; idempotent."""
         self._sessions.pop(_key(token), None)
 
-    def _sweep(self, now: int) -> None:
-        over = [
-            key
-            for key, session in self._sessions.items()
-            if now - session.used_ns > self._idle_ns or now - session.started_ns > self._longest_ns
-        ]
+    def _sweep(self) -> None:
+        over = [key for key, session in self._sessions.items() if self.ends_in_s(session) <= 0]
         for key in over:
             del self._sessions[key]
 

@@ -376,6 +376,13 @@ def test_a_missing_file_is_told(tmp_path):
     assert str(failure(file.SOURCE, spec_of(tmp_path / "no.mp4"))) == 'There is no file "no.mp4"'
 
 
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/zero", "/tmp"])  # noqa: S108 - any folder
+def test_what_is_there_and_no_file_is_never_opened(path):
+    """A device that a file's path names could be read for ever; it is told from a missing file."""
+    error = failure(file.SOURCE, spec_of(path))
+    assert str(error) == f'"{Path(path).name}" is no file'
+
+
 def test_a_device_is_asked_for_format_size_and_rate_in_this_order(tmp_path):
     """V4L2 wants the format first, then the size, then the rate; and a short queue."""
     handle = FakeDevice()

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -153,6 +154,45 @@ def test_system_is_for_those_who_may_see_it(station):
         seen.sign_in(station.url, user="vera")
         seen.player()
         assert seen.page.get_by_role("tab", name="System").count() == 0
+
+
+def test_system_plots_filters_its_log_and_gives_a_bundle(station):
+    """Three plots with lines; the filter stays while the page refreshes itself; a zip to keep."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        page = seen.page
+        page.get_by_role("tab", name="System").click(timeout=SETTLED_MS)
+        plots = page.locator("svg.plot")
+        plots.first.wait_for(timeout=SETTLED_MS)
+        assert plots.count() == 3
+        until(page.main_frame, "document.querySelector('svg.plot path').getTotalLength() > 0")
+        label = plots.first.get_attribute("aria-label")
+        assert label.startswith("Rate, pictures inferred per second, last hour, 1 of 1 camera")
+
+        lines = page.locator(".log > div")
+        assert lines.count() > 3
+        text = page.get_by_role("textbox", name="Text in the log")
+        text.press_sequentially("signed in")
+        until(
+            page.main_frame,
+            "[...document.querySelectorAll('.log > div')]"
+            ".every((line) => line.textContent.includes('signed in'))",
+        )
+        page.get_by_role("radio", name="Errors").check(force=True)
+        page.get_by_text("No line fits the filter.").wait_for(timeout=SETTLED_MS)
+        text.focus()
+        page.evaluate("document.querySelector('svg.plot').dataset.seen = 'yes'")
+        until(page.main_frame, "document.querySelector('svg.plot').dataset.seen === undefined")
+        assert text.input_value() == "signed in"
+        assert page.evaluate("document.activeElement.value") == "signed in"
+        assert page.get_by_text("No line fits the filter.").is_visible()
+
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Support bundle").click()
+        assert download.value.suggested_filename.startswith("support-hall-3-")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            assert "station.json" in archive.namelist()
+        assert seen.troubles == []
 
 
 def test_signing_out_ends_the_session_everywhere(station):

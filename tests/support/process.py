@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -126,13 +127,37 @@ def station_environ(folder: Path, **changes: str) -> dict[str, str]:
     return {**kept, **own, **changes}
 
 
+def restrained() -> tuple[str, ...]:
+    """A prefix without root's right to pass over permissions; nothing for anybody else."""
+    taken = "--bounding-set=-dac_override,-dac_read_search,-net_bind_service"
+    return ("setpriv", taken) if os.geteuid() == 0 else ()
+
+
+def with_own_mounts(script: str) -> tuple[str, ...]:
+    """A prefix that runs shell lines in a mount namespace of its own, which ends with it."""
+    mapped = () if os.geteuid() == 0 else ("--map-root-user",)
+    return ("unshare", "--mount", *mapped, "sh", "-ec", f'{script}\nexec "$@"', "sh")
+
+
+def run(
+    environ: Mapping[str, str], *words: str, prefix: Sequence[str] = (), **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """One command of the appliance, to its end; `prefix` is a program that starts it."""
+    command = [*prefix, sys.executable, "-m", "appliance", *words]
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
 @contextmanager
-def started(environ: Mapping[str, str], log: Path) -> Iterator[StationProcess]:
-    """`appliance serve` until the block ends."""
+def started(
+    environ: Mapping[str, str], log: Path, *, prefix: Sequence[str] = ()
+) -> Iterator[StationProcess]:
+    """`appliance serve` until the block ends; `prefix` is a program that becomes it."""
     base = environ.get("APPLIANCE_WEB__BASE_PATH", "")
     url = f"http://127.0.0.1:{environ['APPLIANCE_WEB__PORT']}{base}"
     with log.open("wb") as stderr:
-        command = [sys.executable, "-m", "appliance", "serve"]
+        command = [*prefix, sys.executable, "-m", "appliance", "serve"]
         child = subprocess.Popen(command, env=dict(environ), stderr=stderr)
         try:
             yield StationProcess(child, url, log, environ)

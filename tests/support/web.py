@@ -14,12 +14,17 @@ from starlette.websockets import WebSocketDisconnect
 
 from appliance.logs import Ring
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.pipeline.hardware import HardwareReading
+from appliance.pipeline.history import History
+from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import Metrics
 from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.redaction import Redactor
 from appliance.settings import Role, Row, User
 from appliance.settings.secrets import normalized
 from appliance.values import CameraState, Detections, EngineState, FrameStamp, Health, Result
 from appliance.web.asgi import App, Message
+from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
 from appliance.web.gate import GatePolicy
 from appliance.web.live import LiveHub
@@ -50,6 +55,16 @@ ENGINE = EngineReading(
 CAMERA = CameraReading("gate", "Gate", "bright-spots", CameraState.LIVE, since_s=1000.0)
 READING = StationReading(
     now_s=2000.0, health=Health.READY, reasons=(), cameras=(CAMERA,), engines=(ENGINE,)
+)
+HARDWARE = HardwareReading(
+    disk_free_bytes=12_300_000_000,
+    disk_total_bytes=100_000_000_000,
+    disk_used=0.877,
+    station_bytes=310_000_000,
+    memory_used_bytes=1_900_000_000,
+    memory_total_bytes=7_600_000_000,
+    load=(0.5, 0.4, 0.3),
+    cores=4,
 )
 SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=False),)
 
@@ -142,7 +157,7 @@ def make_web(
 ) -> Web:
     """The application as `serve` makes it, with a station that says `reading`."""
     clock = Clock()
-    settled = GatePolicy(base_path="", hosts=(), https=False, metrics_token=TOKEN)
+    settled = GatePolicy(base_path="", hosts=(), https=False, metrics_token=TOKEN, port=8080)
     settled = replace(settled, **(policy or {}))
     sessions = Sessions(idle_s=IDLE_S, longest_s=LONGEST_S, clock_ns=clock)
     pages = Pages(base=settled.base_path, station_name="Hall 3", version="0.0")
@@ -157,6 +172,7 @@ def make_web(
     encoder = LiveEncoder(lambda _: None, fps=60, quality=80, clock_ns=clock)
     hub.connect(encoder, lambda: reading)
     people = users() if people is None else people
+    tabs = tab_context(pages, reading, base=settled.base_path)
     parts = WebParts(
         policy=settled,
         sessions=sessions,
@@ -165,7 +181,11 @@ def make_web(
         metrics=Metrics(lambda: reading, version="0.0"),
         reading=lambda: reading,
         pages=pages,
-        tabs=tab_context(pages, reading, base=settled.base_path),
+        tabs=tabs,
+        bundle=SupportBundle(
+            tabs, station_name="Hall 3", sidecars=lambda: {"m/1": "{}"}, redactor=Redactor()
+        ),
+        start_up=StartUp(lambda: 6.1),
     )
     return Web(web_application(parts), parts, clock, encoder)
 
@@ -196,6 +216,8 @@ def tab_context(pages: Pages, reading: StationReading = READING, *, base: str = 
         ring=Ring(),
         versions={"Vision Appliance": "0.0"},
         state_folder="/state",
+        history=History([camera.key for camera in reading.cameras], Clock()).hour,
+        hardware=lambda: HARDWARE,
     )
 
 

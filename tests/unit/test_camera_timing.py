@@ -7,7 +7,7 @@ from appliance.buffers import nobody, pageable
 from appliance.capture.memory import FrameMemory
 from appliance.capture.timing import Backoff, FrameMeter, Pacer
 from appliance.errors import SourceError
-from appliance.values import FrameStamp
+from appliance.values import Drop, FrameStamp
 
 SECOND_NS = 1_000_000_000
 
@@ -124,7 +124,7 @@ def test_a_frame_that_cannot_be_decoded_costs_no_slot():
     for _ in range(10):
         with pytest.raises(SourceError):
             memory.store(spoiled, FrameStamp(2, clock(), 0.0))
-    assert memory.lost == 10
+    assert memory.drops[Drop.BROKEN] == sum(memory.drops.values()) == 10
     store(memory, clock, 3)
     assert memory.take(2).stamp.sequence == 3
 

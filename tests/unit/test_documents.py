@@ -1,8 +1,10 @@
 """The documents say what the code says."""
 
+import re
 from pathlib import Path
 
 from appliance.settings import document
+from appliance.settings.variables import FILE_SUFFIX, camera_variables, station_variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,9 +16,24 @@ def test_the_settings_table_and_the_example_are_those_of_the_code():
 
 def test_every_picture_and_document_that_the_readme_names_is_there():
     """No dead link leads out of the README into the project."""
-    import re
-
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     assert len(links) > 5
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_sentence_that_is_explained_is_one_that_is_said():
+    """The troubleshooting table quotes the code, and names variables that exist."""
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "appliance").rglob("*.py")
+    )
+    said = re.sub(r'"\s*\n\s*f?"', "", code)  # a sentence may be written on several lines
+    known = {variable.name for variable in (*station_variables(), *camera_variables("<KEY>"))}
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    quotes = [quote for row in rows for quote in re.findall("`([^`]+)`", row[1])]
+    assert len(quotes) > 30
+    assert [quote for quote in quotes if quote not in said] == []
+    named = {name.removesuffix(FILE_SUFFIX) for name in re.findall("`(APPLIANCE_[^`=]+)`", text)}
+    assert len(named) > 8
+    assert named <= known

@@ -1,5 +1,6 @@
 """The gate: everything is refused but what the rules let through."""
 
+import asyncio
 import inspect
 import re
 
@@ -79,8 +80,12 @@ def stale_session(web):
 STRANGERS = {
     "nobody": lambda _: {},
     "an expired session": stale_session,
-    "a garbage cookie": lambda _: {"cookie": "appliance=\x01\x7f;;=; appliance"},
-    "a session twice": lambda web: {"cookie": f"{web.cookie(Role.ADMIN)}; appliance=x"},
+    "a garbage cookie": lambda web: {
+        "cookie": f"{web.parts.policy.cookie}=\x01\x7f;;=; {web.parts.policy.cookie}"
+    },
+    "a session twice": lambda web: {
+        "cookie": f"{web.cookie(Role.ADMIN)}; {web.parts.policy.cookie}=x"
+    },
     "a wrong token": lambda _: {"authorization": f"Bearer {TOKEN}x"},
     "a token of another kind": lambda _: {"authorization": f"Basic {TOKEN}"},
 }
@@ -263,6 +268,58 @@ def test_a_body_that_is_declared_too_large_is_refused(web, size):
     assert web.post("/login", headers=form, content=b"x" * size).status_code == 413
 
 
+def half_a_sign_in(web, then):
+    """What is answered to a form whose second half never comes; `then` gets the task."""
+    sent, came = [], iter([{"type": "http.request", "body": b"user=a", "more_body": True}])
+
+    async def receive():
+        for message in came:
+            return message
+        return await then.get()
+
+    async def send(message):
+        sent.append(message)
+
+    headers = {"host": "127.0.0.1", "origin": "http://127.0.0.1", "content-length": "40"}
+    headers["content-type"] = "application/x-www-form-urlencoded"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/login",
+        "query_string": b"",
+        "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
+    }
+    return asyncio.create_task(web.app(scope, receive, send)), sent
+
+
+def test_who_leaves_within_a_request_is_no_fault(web):
+    """A stranger could fill the log with the server's tracebacks by it."""
+
+    async def leave():
+        then = asyncio.Queue()
+        task, _ = half_a_sign_in(web, then)
+        await then.put({"type": "http.disconnect"})
+        await task
+        return task.exception()
+
+    assert asyncio.run(leave()) is None
+
+
+def test_a_request_that_the_ending_server_gives_up_is_told_so(web):
+    """The server cancels what it has waited for long enough: an answer, and no traceback."""
+
+    async def end():
+        task, sent = half_a_sign_in(web, asyncio.Queue())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+        return sent
+
+    start, body = asyncio.run(end())
+    assert start["status"] == 503
+    assert body["body"] == b"The station ends."
+
+
 def test_gradios_events_have_their_own_cap(whole):
     """An event of the page may be larger than a form, and not much."""
     answer = whole.post(
@@ -319,7 +376,7 @@ def test_below_a_base_path_everything_works(web):
 
 
 @pytest.mark.parametrize(
-    "path", ["/login", "/", "/cam", "/camera/login", "/api/health", "/static/public/tokens.css"]
+    "path", ["/login", "/", "/camera", "/camera/login", "/api/health", "/static/public/tokens.css"]
 )
 def test_outside_the_base_path_there_is_nothing(path):
     """What a proxy does not hand on to us is not answered by accident."""
@@ -328,6 +385,16 @@ def test_outside_the_base_path_there_is_nothing(path):
     assert web.ask("GET", path, role=Role.ADMIN).status_code == 404
     answers = web.connect("/live", {**SAME, "cookie": web.cookie(Role.ADMIN)})
     assert answers == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_the_base_path_without_its_slash_leads_to_the_page():
+    """As people type it; still for our own names only, and not for what changes something."""
+    web = make_web(policy={"base_path": "/cam"})
+    for role in (None, Role.VIEWER):
+        answer = web.ask("GET", "/cam", role=role)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/cam/")
+    assert web.ask("GET", "/cam", headers={"host": "evil.example"}).status_code == 421
+    assert web.post("/cam").status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,13 @@ def test_a_recipe_without_convert_is_told(station):
         station.library.pull("camera-model")
 
 
+def test_labels_that_cannot_be_read_are_told(station):
+    """A labels.txt that is no file is a mistake to be told, not one to be passed over."""
+    (station.add(station.own) / "labels.txt").mkdir()
+    with pytest.raises(ModelError, match=r"labels\.txt: cannot be read: Is a directory"):
+        station.library.labels("camera-model")
+
+
 def test_the_operators_labels_win(station):
     """The operator's labels.txt wins over the card's names, also for a shipped model (O-10)."""
     station.add(station.shipped)

@@ -102,6 +102,15 @@ def test_lines_below_the_level_are_left_out(start, ring):
     assert "quiet" not in stream.getvalue()
 
 
+def test_lines_are_counted_by_level_for_longer_than_they_are_kept():
+    """The counts are of all lines since the start, also of those that the ring has let go."""
+    ring = Ring(capacity=2)
+    for level in ("warning", "info", "info", "info", "warning"):
+        ring.add(LogLine(0.0, level, "something"))
+    assert len(ring.lines()) == 2
+    assert ring.counts() == {"info": 3, "warning": 2}
+
+
 def test_libraries_and_warnings_come_through_the_same_door(start, ring):
     """With the name of the logger as context."""
     start()

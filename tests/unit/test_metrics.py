@@ -1,30 +1,19 @@
 """What Prometheus scrapes."""
 
-import shutil
-import subprocess
+import re
+import threading
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.publish.metrics import Metrics
-from appliance.readings import CameraReading, EngineReading, StationReading
-from appliance.values import CameraState, Detections, EngineState, FrameStamp, Health, Result
+from appliance.values import CameraState, Drop, Health
+from tests.support.metrics import AWKWARD, exported, promtool, reading, result
+from tests.support.web import TOKEN, make_web
 
-AWKWARD = 'He said "no" \\ twice\nand left'
-
-
-def reading(health=Health.DEGRADED):
-    cameras = (
-        CameraReading("door", "Door", "m", CameraState.LIVE, 0.0, grabbed=9, inferred=7, dropped=2),
-        CameraReading("yard", "Yard", "m", CameraState.OFFLINE, 0.0),
-    )
-    engines = (
-        EngineReading(
-            "m", EngineState.RUNNING, "auto", backend="onnxruntime", version="1", precision="fp32"
-        ),
-        EngineReading("n", EngineState.FAILED, "auto", version=AWKWARD),
-    )
-    return StationReading(0.0, health, (), cameras, engines, viewers=3)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(appliance_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -35,23 +24,11 @@ def metrics():
 
 def samples(metrics):
     """Every sample by name and labels."""
-    text = metrics.render().decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(metrics.render().decode())
         for sample in family.samples
     }
-
-
-def result(*, inference_ms, age_ms):
-    return Result(
-        "door",
-        FrameStamp(1, 0, 0.0),
-        (64, 48),
-        Detections.empty(),
-        inference_ms,
-        round(age_ms * 1e6),
-    )
 
 
 def test_the_station_is_told_in_figures(metrics):
@@ -59,13 +36,58 @@ def test_the_station_is_told_in_figures(metrics):
     found = samples(metrics)
     assert found["appliance_ready",] == 1
     assert found["appliance_viewers",] == 3
-    assert found["appliance_frames_grabbed_total", ("camera", "door")] == 9
+    assert found["appliance_state_disk_used_ratio",] == 0.25
+    assert found["appliance_frames_grabbed_total", ("camera", "door")] == 10
     assert found["appliance_frames_inferred_total", ("camera", "door")] == 7
-    assert found["appliance_frames_dropped_total", ("camera", "door")] == 2
-    assert found["appliance_frames_dropped_total", ("camera", "yard")] == 0
+    assert found["appliance_camera_reconnects_total", ("camera", "door")] == 4
     assert found["appliance_engine_running", ("model", "m")] == 1
     assert found["appliance_engine_running", ("model", "n")] == 0
     assert found["appliance_build_info", ("version", "1.2.3")] == 1
+
+
+def test_every_reason_of_a_drop_has_its_series_from_the_start(metrics):
+    """A rate over a series that appears with its first count would miss that count."""
+    found = samples(metrics)
+    drops = {
+        camera: {
+            reason: found["appliance_frames_dropped_total", ("camera", camera), ("reason", reason)]
+            for reason in Drop
+        }
+        for camera in ("door", "yard")
+    }
+    nothing = dict.fromkeys(Drop, 0)
+    assert drops == {"door": {**nothing, Drop.NEWER: 2, Drop.BROKEN: 1}, "yard": nothing}
+
+
+def test_warnings_and_worse_are_counted_by_level(metrics):
+    """Each level that an alert may ask for is there, before its first line too."""
+    lines = {
+        dict(key[1:])["level"]: value
+        for key, value in samples(metrics).items()
+        if key[0] == "appliance_log_lines_total"
+    }
+    assert lines == {"warning": 5, "error": 0, "critical": 0}
+
+
+def test_a_stage_that_was_not_reached_is_missing(metrics):
+    """No made-up zero: the page is not up yet."""
+    stages = [key for key in samples(metrics) if key[0] == "appliance_start_seconds"]
+    assert stages == [("appliance_start_seconds", ("stage", "first_result"))]
+
+
+def test_the_last_result_is_told_by_the_wall_clock(metrics):
+    """When the result was there, not when its frame was taken; 0 where there was none."""
+    metrics.observe(result(inference_ms=15, age_ms=250))
+    found = samples(metrics)
+    assert found["appliance_last_result_timestamp_seconds", ("camera", "door")] == 1000.25
+    assert found["appliance_last_result_timestamp_seconds", ("camera", "yard")] == 0
+
+
+def test_the_process_is_measured(metrics):
+    """Memory, processor time, descriptors and start of this very process."""
+    found = samples(metrics)
+    for name in ("resident_memory_bytes", "cpu_seconds_total", "open_fds", "start_time_seconds"):
+        assert found[f"appliance_process_{name}",] > 0
 
 
 def test_a_camera_is_in_exactly_one_state(metrics):
@@ -96,12 +118,11 @@ def test_times_are_in_seconds(metrics):
     assert found["appliance_inference_seconds_bucket", door, ("le", "0.05")] == 2
 
 
-def test_names_follow_the_conventions(metrics):
+def test_names_follow_the_conventions():
     """Counters end in _total, nothing else does, and every family has our prefix and a help."""
-    metrics.observe(result(inference_ms=15, age_ms=120))
-    families = list(text_string_to_metric_families(metrics.render().decode()))
-    assert len(families) >= 9
-    for family in families:
+    families = exported()
+    assert len(families) > 15
+    for family in families.values():
         assert family.name.startswith("appliance_")
         assert family.documentation
         totals = [sample.name.endswith("_total") for sample in family.samples]
@@ -114,13 +135,53 @@ def test_any_text_may_stand_in_a_label(metrics):
     assert versions == {"1", AWKWARD}
 
 
+def test_more_results_bring_no_more_series(metrics):
+    """What a scrape costs depends on the settings, not on how long the station has run."""
+    metrics.observe(result(inference_ms=15, age_ms=120))
+    before = set(samples(metrics))
+    for index in range(200):
+        metrics.observe(result(inference_ms=0.7**index, age_ms=1.1**index))
+    assert set(samples(metrics)) == before
+
+
 def test_prometheus_own_linter_has_nothing_to_say(metrics):
     """`promtool check metrics` accepts names, units and helps."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (package prometheus)")
     metrics.observe(result(inference_ms=15, age_ms=120))
-    checked = subprocess.run(
-        [promtool, "check", "metrics"], input=metrics.render(), capture_output=True, check=False
-    )
-    assert (checked.returncode, checked.stderr.decode()) == (0, "")
+    assert promtool("check", "metrics", text=metrics.render().decode()) == ""
+
+
+def test_a_scrape_does_not_hold_up_the_event_loop(monkeypatch):
+    """The disk and the process table are asked in another thread: a slow one delays nobody."""
+    web, asked_in = make_web(), []
+
+    def render():
+        asked_in.append(threading.current_thread())
+        return b""
+
+    monkeypatch.setattr(web.parts.metrics, "render", render)
+    answer = web.ask("GET", "/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert len(asked_in) == 1
+    assert asked_in[0] is not threading.current_thread()
+
+
+def labels_of(family):
+    """All labels of a family's series, as the document writes them."""
+    names = {name for sample in family.samples for name in sample.labels if name != "le"}
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def test_the_document_lists_every_metric_as_it_is():
+    """Name, type, labels and meaning in docs/metrics.md are those of the code."""
+    told = ROW.findall(DOCUMENT.read_text(encoding="utf-8"))
+    made = [
+        (name, family.type, labels_of(family), family.documentation)
+        for name, family in exported().items()
+    ]
+    assert told == made
+
+
+def test_the_document_explains_every_reason_of_a_drop():
+    """Each reason has its row, and there is none that does not exist."""
+    text = DOCUMENT.read_text(encoding="utf-8").partition("## Why frames are dropped")[2]
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == [str(d) for d in Drop]

@@ -5,8 +5,16 @@ import sys
 
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appliance.settings.secrets import DUMMY_HASH, hash_password, is_hash, verify_password
+from appliance.settings.secrets import (
+    DUMMY_HASH,
+    hash_password,
+    is_hash,
+    normalized,
+    verify_password,
+)
 
 PASSWORD = "correct horse"
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -46,6 +54,8 @@ def test_the_original_form_is_accepted():
         DUMMY_HASH.replace("t=3", "t=0"),
         DUMMY_HASH + "\n",
         DUMMY_HASH[:-1],
+        DUMMY_HASH[:-1] + "B",  # bits that 32 bytes do not have
+        DUMMY_HASH.replace("m=65536", "m=065536"),
         DUMMY_HASH.replace("A" * 22 + ".", "A" * 13 + "."),
         "=19=65536,t=3,p=4",
     ],
@@ -59,6 +69,16 @@ def test_what_is_no_hash_is_not_taken_for_one(text):
 def test_nobody_has_the_password_of_what_is_no_hash(text):
     """It is a no, not an error."""
     assert not verify_password(text, text)
+
+
+@given(position=st.integers(0, 200), letter=st.sampled_from("aZ0+/.~,$= é"))
+def test_one_wrong_letter_is_never_an_error(position, letter):
+    """A hash that was damaged on its way is either told at the start or fits no password."""
+    whole = normalized(QUICK.hash(PASSWORD))
+    position %= len(whole)
+    damaged = whole[:position] + letter + whole[position + 1 :]
+    if normalized(damaged) != whole:
+        assert not verify_password(damaged, PASSWORD)
 
 
 def test_the_dummy_takes_as_long_as_a_real_one():

@@ -372,7 +372,7 @@ def test_users_may_be_written_in_many_ways(read, text):
         (f"alice:admin:{HASH}\nALICE:viewer:{HASH}", "entries 1 and 2 have the same name"),
         ("alice:admin:hunter2hunter2", "entry 1 has something else than an argon2id hash"),
         ("alice:admin", "entry 1 has no hash"),
-        ("alice:admin:", "the shell or Compose replaced its $ signs"),
+        ("alice:admin:", "a shell or a Compose file replaced its $ signs"),
         ("alice:admin:=19=65536,t=3,p=4", "arrived damaged"),  # "…" in a shell, and Compose
         (f"alice:admin:{ORIGINAL_HASH.replace('$', '$$')}", "arrived damaged"),
         (f"alice:admin:{HASH[:40]}", "arrived damaged"),

@@ -16,8 +16,10 @@ from appliance.pipeline import supervisor as supervisor_module
 from appliance.pipeline.encoder import LiveEncoder
 from appliance.pipeline.engine_room import EngineRoom, Prepared
 from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.history import History
 from appliance.pipeline.loop import IDLE_S, Lane, Loop
 from appliance.pipeline.notify import notifier
+from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
 from appliance.pipeline.supervisor import Supervisor
@@ -87,6 +89,7 @@ class Plant:
             cameras={"dock": self.camera},
             models={"dock": "m"},
             stats={"dock": CameraStats(time.monotonic_ns)},
+            history=History(["dock"], time.monotonic_ns),
             room=self.room,
             loop=self.loop,
             encoder=self.encoder,
@@ -95,6 +98,8 @@ class Plant:
             wall_s=time.time,
             viewers=lambda: 2,
             started_s=time.time(),
+            log_lines=dict,
+            start_up=StartUp(),
         )
         notify = notifier(manager.address)
         self.supervisor = Supervisor(self.station, notify, period_s=PERIOD_S)

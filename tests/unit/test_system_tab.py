@@ -1,15 +1,22 @@
 """The System page in words: what is as it should be, what is not, and what to do."""
 
+import inspect
+import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
 
 from appliance.logs import LogLine
+from appliance.pipeline.hardware import Gpu, Temperature
+from appliance.pipeline.history import History
 from appliance.settings import Row
 from appliance.values import CameraState, EngineState, Health
-from appliance.web.tabs.system import duration, health_lines, render
+from appliance.web.overview import camera_row, duration, engine_row, health_lines, measures, plots
+from appliance.web.tabs.system import LOG_LINES, render_fixed, render_log, render_overview
 from appliance.web.templates import Pages
-from tests.support.web import CAMERA, ENGINE, READING, tab_context
+from tests.support.fakes import Clock
+from tests.support.web import CAMERA, ENGINE, HARDWARE, READING, tab_context, whole_web
 
 HOSTILE = "<script>alert(1)</script>\n\n    & *x*"
 
@@ -23,12 +30,31 @@ def lines(**changes):
     return {line.title: line for line in health_lines(replace(READING, **changes))}
 
 
+def figures(reading=READING, **changes):
+    """The Machine panel as `title: figure and unit`, and the tones in it."""
+    found = list(measures(replace(HARDWARE, **changes), reading, "/state"))
+    shown = {measure.title: f"{measure.figure} {measure.rest}".strip() for measure in found}
+    return shown, {measure.title: measure.tone for measure in found if measure.tone}
+
+
 def test_a_healthy_station_says_so_without_colors():
     """Nothing is marked where nothing needs a look."""
-    found = lines()
+    found = lines(uptime_s=28380)
+    assert found["Station"].text == "Runs for 7 h 53 min."
     assert found["Engine"].text == "ONNX Runtime CPU 1.0 fp32, asked: auto."
     assert found["Cameras"].text == "1 of 1 live."
     assert {line.tone for line in found.values()} == {""}
+
+
+@pytest.mark.parametrize(
+    ("health", "tone"),
+    [(Health.STARTING, "busy"), (Health.DEGRADED, "warn"), (Health.FAILED, "fault")],
+)
+def test_every_reason_stands_on_the_page(health, tone):
+    """What makes the station less than ready is told first, each reason as a sentence."""
+    line = lines(health=health, reasons=("Dock is offline", "Disk is full"))["Station"]
+    assert line.text.startswith("Dock is offline. Disk is full. Runs for")
+    assert line.tone == tone
 
 
 def test_a_camera_that_is_away_is_named_with_its_next_step():
@@ -47,8 +73,9 @@ def test_a_camera_that_is_away_is_named_with_its_next_step():
 
 
 def test_without_cameras_the_page_says_that_none_is_configured():
-    """An empty station is no healthy one."""
+    """An empty station is no healthy one, and the rest of the page is there all the same."""
     assert lines(cameras=())["Cameras"].text == "None is configured."
+    assert "nothing is known" in render_overview(context(replace(READING, cameras=())))
 
 
 @pytest.mark.parametrize(
@@ -78,11 +105,90 @@ def test_the_engines_line_says_what_is_under_way_or_wrong(changes, text, tone):
     assert (line.text, line.tone) == (text, tone)
 
 
+def test_the_engines_row_says_what_was_asked_runs_and_was_proven():
+    """Asked, running, precision, verdict with figures, and the model's time on its cameras."""
+    proof = "proven: F1 0.997 over 1203 objects of the original"
+    reading = replace(READING, cameras=(replace(CAMERA, inference_ms=11.42),))
+    row = engine_row(replace(ENGINE, proof=proof), reading)
+    assert row["asked"] == "auto"
+    assert row["running"] == "ONNX Runtime CPU 1.0"
+    assert row["precision"] == "fp32"
+    assert row["proof"] == "Proven: F1 0.997 over 1203 objects of the original"
+    assert row["inference_ms"] == "11.4"
+    assert (row["state"], row["tone"]) == ("Running", "")
+    fallback = engine_row(replace(ENGINE, sentence="no CUDA device"), reading)
+    assert (fallback["state"], fallback["tone"]) == ("Fallback", "warn")
+
+
+def test_an_engine_that_is_built_shows_how_far_it_is_and_nothing_that_is_not_known():
+    """A bar and a share; dashes for what runs and what was proven."""
+    engine = replace(
+        ENGINE,
+        state=EngineState.BUILDING,
+        running="",
+        version="",
+        precision="",
+        proof="",
+        progress=0.43,
+    )
+    row = engine_row(engine, READING)
+    assert row["state"] == "Building 43%"
+    assert {row[key] for key in ("running", "precision", "proof", "inference_ms")} == {"–"}
+    text = render_overview(context(replace(READING, engines=(engine,))))
+    assert 'aria-valuenow="43"' in text
+
+
 def test_a_loop_that_stands_still_is_a_fault():
     """The line turns when the loop has not ticked for a while."""
     assert lines(loop_age_s=0.4)["Loop"].tone == ""
     stuck = lines(loop_age_s=61.0)["Loop"]
     assert (stuck.text, stuck.tone) == ("Has not ticked for 61 s.", "fault")
+
+
+def test_what_is_unknown_of_a_camera_is_a_dash():
+    """Never 0: nothing was measured."""
+    row = camera_row(CAMERA)
+    assert (row["fps"], row["age"], row["gets"]) == ("–", "–", "– fps")
+
+
+def test_the_machine_is_told_in_units_that_people_know():
+    """Free disk, memory of machine and station, load on how many cores, who is watching."""
+    shown, tones = figures(replace(READING, viewers=2))
+    assert shown == {
+        "Disk of /state": "12.3 GB free of 100.0 GB",
+        "Memory of the machine": "1.9 of 7.6 GB in use",
+        "Memory of the station": "310 MB",
+        "Load of 1, 5, 15 min": "0.5 0.4 0.3 on 4 cores",
+        "Open live views": "2",
+    }
+    assert tones == {}
+
+
+def test_heat_and_a_full_disk_are_marked():
+    """From its maker's limit on, a chip is hot; from nine tenths on, a disk is full."""
+    sensors = (Temperature("coretemp", 61.4, 80.0), Temperature("nvme", 84.0, 82.0))
+    shown, tones = figures(temperatures=(*sensors, Temperature("acpitz", 99, None)), disk_used=0.93)
+    assert shown["Temperature, coretemp"] == "61 °C, hot from 80"
+    assert shown["Temperature, acpitz"] == "99 °C"
+    assert tones == {"Disk of /state": "warn", "Temperature, nvme": "warn"}
+
+
+def test_a_gpu_is_shown_where_there_is_one():
+    """Load, heat and memory, with dashes for what its driver does not tell."""
+    whole = Gpu("NVIDIA T1000", 0.38, 1_900_000_000, 4_000_000_000, 61)
+    shown, _ = figures(gpus=(whole, Gpu("Orin", None, None, None, None)))
+    assert shown["NVIDIA T1000"] == "38 % busy, 61 °C"
+    assert shown["Memory of NVIDIA T1000"] == "1.9 of 4.0 GB in use"
+    assert shown["Orin"] == "– % busy"
+
+
+def test_a_missing_gpu_is_told_only_where_an_engine_asks_for_one():
+    """A plain CPU host lacks nothing; a host that was to run TensorRT does."""
+    assert "NVIDIA GPU" not in figures()[0]
+    asking = replace(READING, engines=(replace(ENGINE, asked="tensorrt"),))
+    shown, tones = figures(asking)
+    assert shown["NVIDIA GPU"] == "none found"
+    assert tones["NVIDIA GPU"] == "warn"
 
 
 @pytest.mark.parametrize(
@@ -100,32 +206,174 @@ def test_durations_have_two_units(seconds, text):
     assert duration(seconds) == text
 
 
-def test_the_document_is_one_line_of_html():
+def test_rate_age_and_latency_are_plotted_for_each_camera():
+    """Three pictures with one line for each camera, and the same figures as a table."""
+    clock = Clock()
+    history = History(["gate", "dock"], clock)
+    history.add("gate", 25.0, 38.0, 11.0)
+    dock = replace(CAMERA, key="dock", name="Dock")
+    drawn = plots(replace(READING, cameras=(CAMERA, dock)), history.hour())
+    assert [plot.title for plot in drawn] == ["Rate", "Age", "Latency"]
+    assert [plot.rows[0].last for plot in drawn] == ["25.0", "38.0", "11.0"]
+    for plot in drawn:
+        picture = ET.fromstring(plot.svg)  # noqa: S314 - our own text
+        assert [bool(path.get("d")) for path in picture.iter("path")] == [True, False]
+        assert [(row.name, row.last) for row in plot.rows][1] == ("Dock", "–")
+
+
+def documents(shown):
+    yield render_overview(shown)
+    yield render_log(shown, "All", "")
+    yield render_fixed(shown, is_admin=True)
+
+
+def test_every_document_is_one_line_of_html():
     """Markdown would take an indented line for code and a blank one for the end."""
-    text = render(context())
-    assert "\n" not in text
-    assert text.startswith("<div")
-    assert "APPLIANCE_MODEL" in text
-    assert "/cam/static/public/sprite.svg#" in text
+    shown = context()
+    shown.ring.add(LogLine(0.0, "error", "a\n\n    b", {}, "Traceback:\n\n  File"))
+    for text in documents(shown):
+        assert "\n" not in text
+        assert text.startswith("<div")
+        ET.fromstring(f"<all>{text.replace(' download>', '>')}</all>")  # noqa: S314 - our own text
+    assert "/cam/static/public/sprite.svg#" in render_overview(shown)
+    assert "APPLIANCE_MODEL" in render_fixed(shown, is_admin=False)
 
 
 def test_whatever_a_camera_or_a_setting_is_called_does_nothing():
     """Names, sentences and values arrive as text."""
     camera = replace(CAMERA, name=HOSTILE, next_step=HOSTILE, state=CameraState.OFFLINE)
-    reading = replace(READING, cameras=(camera,), health=Health.DEGRADED, reasons=(HOSTILE,))
+    engine = replace(ENGINE, model=HOSTILE, asked=HOSTILE, proof=HOSTILE)
+    reading = replace(
+        READING,
+        cameras=(camera, camera),
+        engines=(engine,),
+        health=Health.DEGRADED,
+        reasons=(HOSTILE,),
+    )
     row = Row("APPLIANCE_STATION__NAME", HOSTILE, "environment", is_default=False)
-    text = render(replace(context(reading), settings=(row,)))
-    assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 3
-    assert "\n" not in text
+    shown = replace(
+        context(reading),
+        settings=(row,),
+        state_folder=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        hardware=lambda: replace(HARDWARE, gpus=(Gpu(HOSTILE, 0.5, 1, 2, 3),)),
+    )
+    shown.ring.add(LogLine(0.0, "error", HOSTILE, {"camera": HOSTILE}, HOSTILE))
+    for text in documents(shown):
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+        assert "\n" not in text
 
 
-def test_log_lines_stand_on_the_page_escaped():
-    """A message of several lines becomes one, and markup in it does nothing."""
+@pytest.fixture
+def talkative():
+    """A context with a log of three lines."""
     shown = context()
-    shown.ring.add(LogLine(1_767_323_045.0, "error", HOSTILE, {"camera": "<b>dock</b>"}))
-    text = render(shown)
-    assert "03:04:05" in text
-    assert "camera=&lt;b&gt;dock" in text
-    assert "<script" not in text
-    assert "\n" not in text
+    for level, message, camera in (
+        ("info", "live again", "dock"),
+        ("warning", "stalled for 6 s", "gate"),
+        ("error", "401 Unauthorized", "dock"),
+    ):
+        shown.ring.add(LogLine(1_767_323_045.0, level, message, {"camera": camera}))
+    return shown
+
+
+def shown_lines(text):
+    return re.findall(r"(live again|stalled for 6 s|401 Unauthorized)", text)
+
+
+@pytest.mark.parametrize(
+    ("level", "text", "expected"),
+    [
+        ("All", "", ["401 Unauthorized", "stalled for 6 s", "live again"]),
+        ("Warnings", "", ["401 Unauthorized", "stalled for 6 s"]),
+        ("Errors", "", ["401 Unauthorized"]),
+        ("All", " DOCK ", ["401 Unauthorized", "live again"]),
+        ("Warnings", "gate", ["stalled for 6 s"]),
+        ("no such level", "", ["401 Unauthorized", "stalled for 6 s", "live again"]),
+        (None, None, ["401 Unauthorized", "stalled for 6 s", "live again"]),
+        ("Errors", "gate", []),
+    ],
+)
+def test_the_log_is_filtered_by_severity_and_text_the_newest_first(
+    talkative, level, text, expected
+):
+    """Whatever is asked for, the server looks for it; letters of either case are the same."""
+    found = render_log(talkative, level, text)
+    assert shown_lines(found) == expected
+    assert ("No line fits" in found) == (not expected)
+
+
+def test_a_filter_is_text_and_no_pattern(talkative):
+    """What a person types is never run as anything."""
+    assert shown_lines(render_log(talkative, "All", ".*")) == []
+    assert "<b>" not in render_log(talkative, "All", "<b>")
+
+
+def test_a_long_log_is_cut_and_says_so():
+    """The page shows the newest lines and how many there are."""
+    shown = context()
+    for index in range(LOG_LINES + 5):
+        shown.ring.add(LogLine(0.0, "info", f"line-{index}."))
+    text = render_log(shown, "All", "line")
+    assert f"The newest {LOG_LINES} of {LOG_LINES + 5} lines" in text
+    assert "line-4." not in text
+    assert "line-5." in text
+
+
+def test_a_line_shows_when_where_and_the_traceback():
+    """Time, level with its tone, context, and what a programmer will ask for."""
+    shown = context()
+    shown.ring.add(LogLine(1_767_323_045.0, "error", "broke", {"camera": "dock"}, "Trace\n  File"))
+    text = render_log(shown, "All", "")
+    assert re.search(r"<time>0[123] Jan \d\d:\d\d:05</time>", text)
+    assert '<span class="level" data-tone="fault">error</span>' in text
+    assert "camera=dock" in text
+    assert text.count('class="trace"') == 2
+
+
+def test_the_way_to_the_bundle_is_shown_to_admins():
+    """Whoever may not download it is not sent there."""
+    assert "/cam/api/support-bundle" in render_fixed(context(), is_admin=True)
+    assert "support-bundle" not in render_fixed(context(), is_admin=False)
+
+
+@pytest.fixture(scope="module")
+def handlers():
+    """What Gradio calls for the System tab, by name."""
+    web = whole_web()
+    page = inspect.getclosurevars(web.app._app).nonlocals["page"]._page
+    mounted = next(route.app for route in page.routes if route.path == "/ui")
+    blocks = mounted.get_blocks()
+    return {
+        function.fn.__name__: function.fn
+        for function in blocks.fns.values()
+        if getattr(function.fn, "__module__", "") == "appliance.web.tabs.system"
+    }
+
+
+class Asking:
+    """A request of Gradio's, as far as the handlers look at it."""
+
+    def __init__(self, username):
+        self.username = username
+
+
+def test_every_handler_asks_who_is_calling(handlers):
+    """A viewer, or nobody, who calls an event by hand gets empty documents and no timer."""
+    assert set(handlers) == {"begin", "refresh", "show_log"}
+    for user in ("vera", "stranger", None):
+        assert handlers["show_log"](Asking(user), "All", "") == ""
+        assert handlers["refresh"](Asking(user), "All", "") == ("", "")
+        *texts, timer = handlers["begin"](Asking(user), "All", "")
+        assert texts == ["", "", ""]
+        assert timer.active is False
+
+
+def test_operators_get_the_page_and_admins_the_bundle_too(handlers):
+    """The same events, by those who may."""
+    *texts, timer = handlers["begin"](Asking("otto"), "All", "")
+    assert all(texts)
+    assert timer.active is True
+    assert "support-bundle" not in texts[2]
+    assert "support-bundle" in handlers["begin"](Asking("ada"), "All", "")[2]

@@ -74,7 +74,10 @@ class FileCapture:
 
     def _rewind(self) -> None:
         if not self._path.is_file():
-            raise SourceError(f'There is no file "{self._path.name}"', hint=self._spec.check("URL"))
+            # Said before it is opened: a device or a pipe could be read for ever.
+            name, there = self._path.name, self._path.exists()
+            message = f'"{name}" is no file' if there else f'There is no file "{name}"'
+            raise SourceError(message, hint=self._spec.check("URL"))
         self._handle = cv2.VideoCapture(
             str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]
         )

@@ -1,158 +1,148 @@
-"""System: what a person without a shell needs to know of the station."""
+"""System: what a person without a shell needs to know of the station.
 
-from dataclasses import dataclass
-from typing import Any
+Three documents, for what changes at its own pace: the overview every few seconds, the log with
+its filter, and what stays as it is until a restart. A document that comes anew replaces its
+nodes, so whatever a person types into, opens or scrolls lies outside of the ones that do.
+"""
 
 import gradio as gr
 
-from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.settings import Role
-from appliance.values import CameraState, EngineState, Health
 from appliance.web.context import TabContext
+from appliance.web.overview import (
+    camera_row,
+    engine_row,
+    health_lines,
+    measures,
+    plots,
+    summary,
+)
+from appliance.web.plots import time_of_day
 from appliance.web.tabs import Tab
 
 PERIOD_S = 5
 LOG_LINES = 200
-_TONES = {
-    CameraState.OFFLINE: "fault",
-    CameraState.STALLED: "warn",
-    CameraState.CONNECTING: "busy",
-}
+LONGEST_FILTER = 200
+LEVELS = {"All": "", "Warnings": "warning", "Errors": "error"}
 _LOG_TONES = {"warning": "warn", "error": "fault", "critical": "fault"}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the Health panel: a shape of the sprite, a word, a sentence."""
-
-    shape: str
-    title: str
-    text: str
-    tone: str = ""
-
-
 def build(context: TabContext, page: gr.Blocks) -> None:
-    """One document, rendered anew every few seconds for those who may see it."""
-    document = gr.Markdown(sanitize_html=False, latex_delimiters=[], elem_classes="bare")
+    """Three documents and the filter, filled for those who may see them."""
+    overview = _document()
+    with gr.Column(elem_classes="log-panel"):
+        with gr.Row(elem_classes="log-head"):
+            gr.Markdown("<h2>Log</h2>", sanitize_html=False, elem_classes="bare")
+            level = gr.Radio(
+                list(LEVELS), value="All", label="Lines", container=False, elem_classes="segmented"
+            )
+            text = gr.Textbox(
+                label="Text in the log",
+                placeholder="Filter, as a camera's name",
+                max_lines=1,
+                max_length=LONGEST_FILTER,
+                container=False,
+            )
+        log = _document("log-lines")
+    fixed = _document()
     timer = gr.Timer(PERIOD_S, active=False)
 
-    def refresh(request: gr.Request) -> str:
-        return render(context) if context.may(request.username, Role.OPERATOR) else ""
+    def show_log(request: gr.Request, level: str | None, text: str | None) -> str:
+        return render_log(context, level, text) if _may_see(context, request) else ""
 
-    def begin(request: gr.Request) -> tuple[str, gr.Timer]:
-        return refresh(request), gr.Timer(active=context.may(request.username, Role.OPERATOR))
+    def refresh(request: gr.Request, level: str | None, text: str | None) -> tuple[str, str]:
+        if not _may_see(context, request):
+            return "", ""
+        return render_overview(context), render_log(context, level, text)
 
-    page.load(begin, outputs=[document, timer], show_progress="hidden")
-    timer.tick(refresh, outputs=document, show_progress="hidden")
+    def begin(
+        request: gr.Request, level: str | None, text: str | None
+    ) -> tuple[str, str, str, gr.Timer]:
+        is_seen = _may_see(context, request)
+        is_admin = context.may(request.username, Role.ADMIN)
+        constant = render_fixed(context, is_admin=is_admin) if is_seen else ""
+        return *refresh(request, level, text), constant, gr.Timer(active=is_seen)
+
+    filters = [level, text]
+    page.load(begin, filters, [overview, log, fixed, timer], show_progress="hidden")
+    timer.tick(refresh, filters, [overview, log], show_progress="hidden")
+    gr.on(
+        [level.change, text.change],  # `input` would not hear what is pasted
+        show_log,
+        filters,
+        log,
+        show_progress="hidden",
+        trigger_mode="always_last",
+    )
 
 
-def render(context: TabContext) -> str:
-    """The page's HTML, every value escaped by the template."""
+def render_overview(context: TabContext) -> str:
+    """What changes by itself: health, engines, plots, cameras, the machine."""
     reading = context.reading()
-    text = context.pages.render(
+    return _rendered(
+        context,
         "system.html",
-        health=_summary(reading),
+        health=summary(reading),
         lines=health_lines(reading),
-        engines=[_engine(engine, reading) for engine in reading.engines],
-        cameras=[_camera(camera) for camera in reading.cameras],
-        disk_percent=_number(None if reading.disk_used is None else reading.disk_used * 100, 0),
-        memory_mb=_number(reading.memory_bytes / 1e6, 0),
-        viewers=reading.viewers,
-        state_folder=context.state_folder,
+        engines=[engine_row(engine, reading) for engine in reading.engines],
+        plots=plots(reading, context.history()),
+        zone=time_of_day(reading.now_s, "%Z"),
+        cameras=[camera_row(camera) for camera in reading.cameras],
+        measures=measures(context.hardware(), reading, context.state_folder),
+    )
+
+
+def render_log(context: TabContext, level: str | None, text: str | None) -> str:
+    """The newest lines that the filter lets through, the newest first.
+
+    Args:
+        context: holds the log.
+        level: one of LEVELS; another one takes all.
+        text: what they must contain, in upper or lower case; None, as an input that nobody has
+            touched says it, is nothing.
+    """
+    found = context.ring.lines(LEVELS.get(level or "", ""), (text or "")[:LONGEST_FILTER].strip())
+    shown = [
+        {
+            "time": time_of_day(line.time_s, "%d %b %H:%M:%S"),
+            "level": line.level,
+            "tone": _LOG_TONES.get(line.level, ""),
+            "message": line.message,
+            "context": line.context,
+            "trace": line.exception.splitlines(),
+        }
+        for line in reversed(found[-LOG_LINES:])
+    ]
+    return _rendered(context, "system_log.html", lines=shown, found=len(found))
+
+
+def render_fixed(context: TabContext, *, is_admin: bool) -> str:
+    """What stays until a restart: versions, settings, and the way to the support bundle."""
+    return _rendered(
+        context,
+        "system_fixed.html",
+        is_admin=is_admin,
         versions=context.versions,
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
-        log=context.ring.lines()[-LOG_LINES:],
-        tones=_LOG_TONES,
     )
-    # Markdown takes an indented line for code, and an empty one for the end of the HTML.
+
+
+def _document(*classes: str) -> gr.Markdown:
+    return gr.Markdown(sanitize_html=False, latex_delimiters=[], elem_classes=["bare", *classes])
+
+
+def _may_see(context: TabContext, request: gr.Request) -> bool:
+    return context.may(request.username, Role.OPERATOR)
+
+
+def _rendered(context: TabContext, template: str, **values: object) -> str:
+    """HTML with every value escaped by the template, in one line.
+
+    Markdown takes an indented line for code, and an empty one for the end of the HTML.
+    """
+    text = context.pages.render(template, **values)
     return "".join(line.strip() for line in text.splitlines())
-
-
-def health_lines(reading: StationReading) -> list[Line]:
-    """What is as it should be, and what is not, with the next step."""
-    return [_engine_line(engine) for engine in reading.engines] + [
-        _cameras_line(reading),
-        Line("ok", "Loop", f"Ticked {reading.loop_age_s:.1f} s ago.")
-        if reading.loop_age_s < PERIOD_S
-        else Line("stalled", "Loop", f"Has not ticked for {reading.loop_age_s:.0f} s.", "fault"),
-        Line("ok", "Running", f"For {duration(reading.uptime_s)}."),
-    ]
-
-
-def _summary(reading: StationReading) -> str:
-    if reading.health is Health.READY:
-        return "ready"
-    count = len(reading.reasons)
-    return f"{reading.health}, {count} thing{'s' * (count != 1)} to look at"
-
-
-def _engine_line(engine: EngineReading) -> Line:
-    if engine.state is EngineState.RUNNING:
-        running = f"{engine.running} {engine.version} {engine.precision}"
-        if engine.sentence:
-            return Line("stalled", "Engine", f"{running}. {engine.sentence}.", "warn")
-        return Line("ok", "Engine", f"{running}, asked: {engine.asked}.")
-    if engine.state is EngineState.FAILED:
-        return Line("offline", "Engine", f"{engine.sentence}. {engine.next_step}", "fault")
-    share = "" if engine.progress is None else f" {engine.progress:.0%}"
-    return Line("busy", "Engine", f"{engine.sentence or 'Waiting'}{share}", "busy")
-
-
-def _cameras_line(reading: StationReading) -> Line:
-    away = [c for c in reading.cameras if c.state in {CameraState.OFFLINE, CameraState.STALLED}]
-    live = sum(camera.state is CameraState.LIVE for camera in reading.cameras)
-    total = len(reading.cameras)
-    if not total:
-        return Line("offline", "Cameras", "None is configured.", "warn")
-    if not away:
-        return Line("live", "Cameras", f"{live} of {total} live.")
-    told = " ".join(f"{c.name}: {c.sentence}. {c.next_step}" for c in away)
-    states = {camera.state for camera in away}
-    worst = CameraState.OFFLINE if CameraState.OFFLINE in states else CameraState.STALLED
-    return Line(worst, "Cameras", f"{live} of {total} live. {told}", _TONES[worst])
-
-
-def _engine(engine: EngineReading, reading: StationReading) -> dict[str, Any]:
-    times = [c.inference_ms for c in reading.cameras if c.model == engine.model and c.inference_ms]
-    running = f"{engine.running} {engine.precision}" if engine.running else str(engine.state)
-    return {
-        "model": engine.model,
-        "asked": engine.asked,
-        "running": running,
-        "inference_ms": _number(max(times) if times else None, 1),
-        "proof": (engine.proof[:1].upper() + engine.proof[1:]) or engine.sentence,
-    }
-
-
-def _camera(camera: CameraReading) -> dict[str, Any]:
-    size = f"{camera.size_wh[0]} × {camera.size_wh[1]}, " if camera.size_wh else ""
-    return {
-        "name": camera.name,
-        "state": camera.state,
-        "state_word": camera.state.capitalize(),
-        "tone": _TONES.get(camera.state, ""),
-        "gets": f"{size}{_number(camera.source_fps, 1)} fps",
-        "fps": _number(camera.fps, 1),
-        "age": _number(camera.age_ms, 0),
-        "dropped": camera.dropped,
-        "advice": camera.next_step or "none",
-    }
-
-
-def duration(seconds: float) -> str:
-    """Two units, as "7 h 53 min"."""
-    rest = int(seconds)
-    parts: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, rest = divmod(rest, size)
-        if count or parts or unit == "s":
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return "–" if value is None else f"{value:.{decimals}f}"
 
 
 TAB = Tab("System", 90, Role.OPERATOR, build)

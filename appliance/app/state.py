@@ -1,0 +1,56 @@
+"""The state folder's mark: which form its contents have."""
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from appliance.catalog.files import put_in_place
+from appliance.errors import StoreError
+
+FORM: Final = 1  # one more whenever an older release would misread what this one writes
+MARK_FILE: Final = "form"
+
+ANOTHER_HINT: Final = "or name another folder in APPLIANCE_PATHS__STATE."
+
+
+def claim_state(folder: Path) -> None:
+    """Mark a folder that has no mark; leave one alone that this release can read.
+
+    Raises:
+        StoreError: a newer release has written there, or the mark is damaged or cannot be written.
+    """
+    mark = folder / MARK_FILE
+    try:
+        text = mark.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        _write(mark)
+        return
+    except OSError as error:
+        raise StoreError(
+            f"{mark}: cannot be read ({error.strerror})",
+            hint=f"Give the folder to the user of the station, {ANOTHER_HINT}",
+        ) from error
+    if not text.isdecimal() or not text.isascii():
+        raise StoreError(
+            f"{mark}: expected a whole number, got something else",
+            hint=f"Bring the folder back from a copy, {ANOTHER_HINT}",
+        )
+    if int(text) > FORM:
+        raise StoreError(
+            f"{folder}: expected what this release can read (form {FORM} or older), "
+            f"got form {int(text)} of a newer one",
+            hint=f"Run the newer release again, {ANOTHER_HINT}",
+        )
+
+
+def _write(mark: Path) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".form-", dir=mark.parent) as work:
+            made = Path(work) / MARK_FILE
+            made.write_text(f"{FORM}\n", encoding="utf-8")
+            put_in_place(made, mark)
+    except OSError as error:
+        raise StoreError(
+            f"{mark.parent}: cannot be written ({error.strerror})",
+            hint=f"Free space there and make it writable, {ANOTHER_HINT}",
+        ) from error
