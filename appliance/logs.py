@@ -237,9 +237,10 @@ def _take_over_logging(level: str) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    # A line for every request says little and drowns all else.
+    # A line for every request, a viewer's or one of ours to a camera, drowns all else.
     access = logging.INFO if level == "debug" else logging.WARNING
-    logging.getLogger("uvicorn.access").setLevel(access)
+    for name in ("uvicorn.access", "httpx"):
+        logging.getLogger(name).setLevel(access)
 
 
 def _standard_level(number: int) -> int:

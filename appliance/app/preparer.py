@@ -60,7 +60,10 @@ class Preparer:
         self._build_in_child(name, progress)
         found = self._optimizer.cache.find(key)
         if found is None:
-            raise EngineError(f"{name}: the engine was built, and is not there")
+            raise EngineError(
+                f"{name}: the engine was built, and is not there",
+                hint="Check the folder of APPLIANCE_PATHS__CACHE, and start the station again.",
+            )
         return found
 
     def stop(self) -> None:

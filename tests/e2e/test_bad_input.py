@@ -414,7 +414,7 @@ def odd_station(tmp_path_factory, own_mounts):
 def test_a_locked_down_box_with_a_wrong_locale_and_zone_runs_all_the_same(odd_station):
     """It watches, its log tells the time in UTC, and nothing has failed inside."""
     log = odd_station.log.read_text()
-    assert "Traceback" not in log
+    assert not re.search("Traceback|HTTP Request", log)
     assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z ", line) for line in log.splitlines())
     odd_station.wait_until(lambda: "camera live" in odd_station.log.read_text())
     page = odd_station.wait_until(
@@ -455,7 +455,7 @@ def test_a_camera_that_is_none_is_told_and_the_others_go_on(odd_station, key, sa
     (line,) = [
         one for one in odd_station.log.read_text().splitlines() if one.endswith(f"camera={key}")
     ]
-    assert "camera offline: " in line
+    assert "camera offline: " in line  # and not a word for each further attempt
     assert said in line
     assert f"APPLIANCE_CAMERAS__{key.upper()}__URL" in line
     assert odd_station.ready().status_code == 200

@@ -131,7 +131,7 @@ def test_whoever_holds_on_the_station_ends(tmp_path):
     async def watch_and_stop(station, cookie):
         url = station.url.replace("http", "ws") + "/live"
         headers = {"Cookie": cookie, "Origin": station.origin}
-        options = {"additional_headers": headers, "max_size": None}
+        options = {"additional_headers": headers, "max_size": None, "close_timeout": 1}
         async with (
             websockets.connect(url, **options) as reader,
             websockets.connect(url, **options) as starer,
