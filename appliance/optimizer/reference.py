@@ -12,7 +12,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import inspect_onnx
 from appliance.nms import suppress
+from appliance.optimizer.feeding import WHOLE_DTYPES, feed_of
 from appliance.optimizer.heads import Head, Tensors
 from appliance.values import F32, U8, Detections
 
@@ -21,6 +23,7 @@ class Reference:
     """The foreign model on ONNX Runtime, one frame at a time."""
 
     def __init__(self, foreign: Path, card: Card, head: Head, *, threads: int = 0) -> None:
+        self._feed = feed_of(inspect_onnx(foreign).inputs, card)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -29,13 +32,13 @@ class Reference:
         )
         self._card = card
         self._head = head
-        self._input = self._session.get_inputs()[0].name
         self._outputs = [value.name for value in self._session.get_outputs()]
 
     def run(self, image: F32) -> Tensors:
         """Canonical rows of one prepared image (h, w, 3) float32 BGR 0..255, by the numpy twin."""
-        raw = self._session.run(self._outputs, {self._input: self._tensor(image)})
-        return self._head.decode(dict(zip(self._outputs, raw, strict=True)), self._card)
+        feeds = {self._feed.image.name: self._tensor(image), **self._feed.extras}
+        raw = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        return self._head.decode({name: _single(array) for name, array in raw.items()}, self._card)
 
     def detect(self, frame: U8, *, confidence: float) -> Detections:
         """Predictions for one source frame (H, W, 3) uint8 BGR, in source pixels."""
@@ -59,7 +62,13 @@ class Reference:
         ordered = image[..., ::-1] if card.channels == "rgb" else image
         scaled = (ordered - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
         tensor = scaled if card.layout == "nhwc" else scaled.transpose(2, 0, 1)
-        return np.ascontiguousarray(tensor[None], np.float32)
+        rounded = np.rint(tensor) if self._feed.image.dtype in WHOLE_DTYPES else tensor
+        return np.ascontiguousarray(rounded[None], self._feed.image.dtype)
+
+
+def _single(array: NDArray[Any]) -> NDArray[Any]:
+    """Half precision as single, so that the twins add and multiply in fp32."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def place(frame: U8, card: Card) -> tuple[F32, tuple[NDArray[Any], NDArray[Any]]]:

@@ -110,8 +110,7 @@ def verify(
         slot, fit = candidate.look(frame)
         _require_numbers(slot.outputs)
         twin = reference.run(slot.frames[0].astype(np.float32))
-        floor = ROW_FLOOR if frames else _better_half(twin)
-        box, score = row_differences(twin, slot.outputs, floor=floor)
+        box, score = row_differences(twin, slot.outputs, floor=_floor(twin))
         row_box, row_score = max(row_box, box), max(row_score, score)
         seen = candidate.task.finish(slot.outputs, fit, rules)
         expected = reference.detect(frame, confidence=CONFIDENCE - MARGIN)
@@ -120,9 +119,14 @@ def verify(
     return _judge(agreement, len(frames), (row_box, row_score))
 
 
-def _better_half(rows: Tensors) -> float:
-    """A floor for the test picture, on which nothing may score above ROW_FLOOR."""
-    return min(ROW_FLOOR, float(np.median(rows["scores"])))
+def _floor(rows: Tensors) -> float:
+    """The score above which rows are compared.
+
+    Where nothing scores above ROW_FLOOR, as on the test picture, the better half is: a picture
+    on which nothing is compared proves nothing.
+    """
+    scores = rows["scores"]
+    return ROW_FLOOR if (scores > ROW_FLOOR).any() else float(np.median(scores))
 
 
 def _judge(agreement: Agreement, frames: int, rows: tuple[float, float]) -> Verification:

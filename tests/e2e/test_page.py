@@ -64,7 +64,10 @@ class Watched:
     def player(self):
         """The frame of the player, once it shows pictures."""
         self.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
-        frame = self.page.frame(url=re.compile("/player"))
+        deadline = time.monotonic() + SETTLED_MS / 1000
+        while (frame := self.page.frame(url=re.compile("/player"))) is None:
+            assert time.monotonic() < deadline, "the player's frame loads nothing"
+            self.page.wait_for_timeout(50)
         until(frame, "Object.values(window.appliance?.drawn ?? {})[0] > 3")
         return frame
 

@@ -46,6 +46,54 @@ labels = ["red", "green"]
 """
 
 
+# Cards of the models in the folder of test data, by file name, as a person would write them.
+FOREIGN_CARDS = {
+    "yolox_nano_coco_416.onnx": """\
+title = "YOLOX-Nano, COCO"
+license = "Apache-2.0"
+source = "YOLOX, exported without decoding"
+task = "detection"
+head = "yolox"
+
+[input]
+size_wh = [416, 416]
+channels = "bgr"
+pad_value = 114
+""",
+    "fastestdet_coco_352.onnx": """\
+title = "FastestDet, COCO"
+license = "BSD-3-Clause"
+source = "FastestDet"
+task = "detection"
+head = "fastestdet"
+
+[input]
+size_wh = [352, 352]
+channels = "bgr"
+fit = "stretch"
+std = [255, 255, 255]
+
+[detection]
+iou = 0.45
+""",
+    "yolo11n_640_random_weights.onnx": """\
+title = "A YOLO11n with random weights"
+license = "AGPL-3.0"
+source = "Ultralytics' exporter"
+task = "detection"
+head = "yolov8"
+
+[input]
+size_wh = [640, 640]
+channels = "rgb"
+std = [255, 255, 255]
+
+[detection]
+candidates = 300
+""",
+}
+
+
 def paint(squares: Iterable[Square], size_wh: tuple[int, int] = (320, 240)) -> NDArray[np.uint8]:
     """A black (H, W, 3) uint8 BGR picture with squares on it.
 
@@ -149,6 +197,182 @@ def centernet_head_only(classes: int, height: int, width: int) -> onnx.ModelProt
         outputs={"keypoints": (1, height, width, classes), "wh": (1, height, width, 4)},
         weights={**weights, "nothing": np.zeros((), np.float32)},
     )
+
+
+def constant_outputs(
+    outputs: dict[str, NDArray[np.floating]],
+    size_wh: tuple[int, int],
+    tail: Sequence[onnx.NodeProto] = (),
+    **weights: NDArray[np.generic],
+) -> onnx.ModelProto:
+    """A network that puts out exactly these arrays, whatever the picture `images` shows.
+
+    Args:
+        outputs: by name, in this order; or, with a tail, the arrays that it begins with.
+        size_wh: of `images` (1, 3, H, W).
+        tail: nodes that end in `output`; then that is the only output.
+        weights: the tail's own.
+    """
+    given = outputs.items()
+    nodes = [
+        helper.make_node("ReduceSum", ["images"], ["total"], keepdims=0),
+        helper.make_node("Mul", ["total", "nothing"], ["zero"]),
+        *(helper.make_node("Add", [f"{name}_given", "zero"], [name]) for name in outputs),
+        *tail,
+    ]
+    arrays = {f"{name}_given": array.astype(np.float32) for name, array in given}
+    shapes = {name: array.shape for name, array in given} if not tail else {"output": ()}
+    model = model_of(
+        nodes,
+        inputs={"images": (1, 3, size_wh[1], size_wh[0])},
+        outputs=shapes,
+        weights={**arrays, **weights, "nothing": np.zeros((), np.float32)},
+    )
+    for output in model.graph.output if tail else ():
+        output.type.tensor_type.ClearField("shape")
+    return model
+
+
+def with_conv(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, with a 1 x 1 convolution that changes nothing before the arrays are used.
+
+    To whoever looks at the graph, its outputs now come from a network.
+    """
+    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    added = [node for node in changed.graph.node if node.op_type == "Add"]
+    for node in (node for node in added if node.input[0].endswith("_given")):
+        name = node.output[0]
+        node.output[0] = f"{name}_before"
+        shape = next(t.dims for t in changed.graph.initializer if t.name == f"{name}_given")
+        channels = shape[1]
+        kernel = np.eye(channels, dtype=np.float32).reshape(
+            channels, channels, *(1,) * (len(shape) - 2)
+        )
+        changed.graph.initializer.append(numpy_helper.from_array(kernel, f"{name}_kernel"))
+        conv = helper.make_node("Conv", [f"{name}_before", f"{name}_kernel"], [name])
+        changed.graph.node.insert(list(changed.graph.node).index(node) + 1, conv)
+    return changed
+
+
+def yolov8_tail(
+    raw_boxes: NDArray[np.floating], raw_classes: NDArray[np.floating], side: int
+) -> onnx.ModelProto:
+    """A square YOLOv8 from its last convolutions on, as Ultralytics' exporter writes it.
+
+    Args:
+        raw_boxes: (1, 4 * bins, A): for each side, weights of its distance in cells.
+        raw_classes: (1, C, A), before the sigmoid.
+        side: of the picture; A is the number of cells of strides 8, 16 and 32.
+    """
+    bins = raw_boxes.shape[1] // 4
+    cells = np.concatenate([_cells(side, stride) for stride in (8, 16, 32)])
+    nodes = [
+        helper.make_node("Reshape", ["boxes", "apart"], ["sides"]),
+        helper.make_node("Transpose", ["sides"], ["bins"], perm=[0, 2, 1, 3]),
+        helper.make_node("Softmax", ["bins"], ["shares"], axis=1),
+        helper.make_node("Conv", ["shares", "distances"], ["mean"]),
+        helper.make_node("Reshape", ["mean", "together"], ["ltrb"]),
+        helper.make_node("Shape", ["ltrb"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["four"]),
+        helper.make_node("Add", ["four", "one"], ["five"]),
+        helper.make_node("Div", ["five", "two"], ["half"]),
+        helper.make_node("Slice", ["ltrb", "none", "half", "one"], ["lt"]),
+        helper.make_node("Slice", ["ltrb", "half", "four", "one"], ["rb"]),
+        helper.make_node("Sub", ["anchors", "lt"], ["low"]),
+        helper.make_node("Add", ["anchors", "rb"], ["high"]),
+        helper.make_node("Add", ["low", "high"], ["sum"]),
+        helper.make_node("Div", ["sum", "halves"], ["centers"]),
+        helper.make_node("Sub", ["high", "low"], ["sizes"]),
+        helper.make_node("Concat", ["centers", "sizes"], ["in_cells"], axis=1),
+        helper.make_node("Mul", ["in_cells", "strides"], ["decoded"]),
+        helper.make_node("Sigmoid", ["classes"], ["scores"]),
+        helper.make_node("Concat", ["decoded", "scores"], ["output"], axis=1),
+    ]
+    return constant_outputs(
+        {"boxes": raw_boxes, "classes": raw_classes},
+        (side, side),
+        nodes,
+        apart=np.array([1, 4, bins, len(cells)]),
+        together=np.array([1, 4, len(cells)]),
+        distances=np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1),
+        none=np.array([0]),
+        one=np.array([1]),
+        two=np.array([2]),
+        anchors=(cells[None, :, :2] + 0.5).transpose(0, 2, 1).astype(np.float32),
+        halves=np.float32(2),
+        strides=cells[None, :, 2].astype(np.float32),
+    )
+
+
+def yolox_tail(levels: Sequence[NDArray[np.floating]], side: int) -> onnx.ModelProto:
+    """A square YOLOX from its last convolutions on: three grids joined and turned around.
+
+    Args:
+        levels: for strides 8, 16 and 32: (1, 5 + C, h, w), scores before the sigmoid.
+        side: of the picture.
+    """
+    nodes, outputs = [], {}
+    for index, level in enumerate(levels):
+        parts = {"box": (0, 4), "object": (4, 5), "class": (5, level.shape[1])}
+        for part, (start, stop) in parts.items():
+            outputs[f"{part}{index}"] = level[:, start:stop]
+        nodes += [
+            helper.make_node("Sigmoid", [f"object{index}"], [f"object_score{index}"]),
+            helper.make_node("Sigmoid", [f"class{index}"], [f"class_score{index}"]),
+            helper.make_node(
+                "Concat",
+                [f"box{index}", f"object_score{index}", f"class_score{index}"],
+                [f"level{index}"],
+                axis=1,
+            ),
+            helper.make_node("Reshape", [f"level{index}", "flat"], [f"flat{index}"]),
+        ]
+    nodes += [
+        helper.make_node("Concat", ["flat0", "flat1", "flat2"], ["joined"], axis=2),
+        helper.make_node("Transpose", ["joined"], ["output"], perm=[0, 2, 1]),
+    ]
+    flat = np.array([1, levels[0].shape[1], -1])
+    return constant_outputs(outputs, (side, side), nodes, flat=flat)
+
+
+def yolov5_tail(raw: NDArray[np.floating], side: int) -> onnx.ModelProto:
+    """One grid of stride 8 and one anchor of a YOLOv5, from its last convolution on.
+
+    Args:
+        raw: (1, 5 + C, h, w), before the sigmoid.
+        side: of the picture.
+    """
+    figures, places = raw.shape[1], raw.shape[2] * raw.shape[3]
+    nodes = [
+        helper.make_node("Transpose", ["raw"], ["turned"], perm=[0, 2, 3, 1]),
+        helper.make_node("Sigmoid", ["turned"], ["shares"]),
+        helper.make_node("Split", ["shares", "parts"], ["xy", "wh", "scores"], axis=3),
+        helper.make_node("Mul", ["xy", "sixteen"], ["offset"]),
+        helper.make_node("Add", ["offset", "grid"], ["center"]),
+        helper.make_node("Mul", ["wh", "two_"], ["twice"]),
+        helper.make_node("Pow", ["twice", "two_"], ["square"]),
+        helper.make_node("Mul", ["square", "anchor"], ["size"]),
+        helper.make_node("Concat", ["center", "size", "scores"], ["cells"], axis=3),
+        helper.make_node("Reshape", ["cells", "flat"], ["output"]),
+    ]
+    grid = (_cells(side, 8)[:, :2] * 8.0 - 4).reshape(1, *raw.shape[2:], 2)
+    return constant_outputs(
+        {"raw": raw},
+        (side, side),
+        nodes,
+        parts=np.array([2, 2, figures - 4]),
+        sixteen=np.float32(16),
+        grid=grid.astype(np.float32),
+        two_=np.float32(2),
+        anchor=np.array([10, 13], np.float32),
+        flat=np.array([1, places, figures]),
+    )
+
+
+def _cells(side: int, stride: int) -> NDArray[np.integer]:
+    """(cells, 3): column, row and stride of every cell of a square grid, row by row."""
+    count = side // stride
+    return np.array([(x, y, stride) for y in range(count) for x in range(count)])
 
 
 def _strided(

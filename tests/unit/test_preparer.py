@@ -1,6 +1,7 @@
 """Bringing a model up, where the station ends meanwhile or the engine cannot be loaded."""
 
 import json
+import os
 
 import pytest
 
@@ -8,7 +9,6 @@ from appliance.app.preparer import Preparer
 from appliance.errors import EngineError
 from appliance.optimizer.cache import SIDECAR, _document_sha256, file_sha256
 from appliance.settings import load
-from tests.support.models import write_bright_spots
 from tests.support.process import MODEL, station_environ
 
 
@@ -16,11 +16,10 @@ from tests.support.process import MODEL, station_environ
 def preparer(tmp_path, monkeypatch):
     """A preparer of the tiny detector, whose builds are real children."""
     environ = station_environ(tmp_path)
+    for name in [name for name in os.environ if name.startswith("APPLIANCE_")]:
+        monkeypatch.delenv(name)  # the tests' own, which are no settings
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    place = tmp_path / "state" / "models" / MODEL
-    if not place.is_dir():
-        write_bright_spots(place)
     return Preparer(load(environ, secrets_dir=tmp_path).settings, 1)
 
 

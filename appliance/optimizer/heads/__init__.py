@@ -1,7 +1,8 @@
 """Heads turn a family's raw outputs into the canonical ones, inside the graph.
 
 A head is one module with a constant HEAD. Its graph and its numpy twin state the same rule
-twice; the twin is used by tests and verification only.
+twice; the twin is used by tests and verification only. Which exports each covers, and what the
+card must say, is in docs/heads.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ class Head:
     Attributes:
         name: as cards say it.
         task: whose canonical outputs it makes.
+        match: whether a foreign graph (shapes inferred) ends as this family's do.
         build: appends the head to the foreign graph (shapes inferred) and returns the canonical
             outputs by name; raises ModelError when the outputs are not this family's.
         decode: the numpy twin: the foreign model's own outputs by name to the canonical ones.
@@ -33,6 +35,7 @@ class Head:
 
     name: str
     task: str
+    match: Callable[[ir.Model, Card], bool]
     build: Callable[[ir.Model, Card], Mapping[str, ir.Value]]
     decode: Callable[[Tensors, Card], Tensors]
 
