@@ -110,7 +110,7 @@ def verify(
         slot, fit = candidate.look(frame)
         _require_numbers(slot.outputs)
         twin = reference.run(slot.frames[0].astype(np.float32))
-        box, score = row_differences(twin, slot.outputs, floor=_floor(twin))
+        box, score = row_differences(twin, slot.outputs, floor=_floor(twin, seen=bool(frames)))
         row_box, row_score = max(row_box, box), max(row_score, score)
         seen = candidate.task.finish(slot.outputs, fit, rules)
         expected = reference.detect(frame, confidence=CONFIDENCE - MARGIN)
@@ -119,14 +119,16 @@ def verify(
     return _judge(agreement, len(frames), (row_box, row_score))
 
 
-def _floor(rows: Tensors) -> float:
-    """The score above which rows are compared.
+def _floor(rows: Tensors, *, seen: bool) -> float:
+    """The score above which rows are compared; `seen` where the picture is a real one.
 
-    Where nothing scores above ROW_FLOOR, as on the test picture, the better half is: a picture
-    on which nothing is compared proves nothing.
+    Where nothing scores above ROW_FLOOR, and on the test picture in any case, the better half
+    is: a picture on which nothing is compared proves nothing.
     """
     scores = rows["scores"]
-    return ROW_FLOOR if (scores > ROW_FLOOR).any() else float(np.median(scores))
+    if seen and (scores > ROW_FLOOR).any():
+        return ROW_FLOOR
+    return min(ROW_FLOOR, float(np.median(scores)))
 
 
 def _judge(agreement: Agreement, frames: int, rows: tuple[float, float]) -> Verification:
