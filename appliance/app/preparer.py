@@ -11,6 +11,7 @@ from loguru import logger
 
 from appliance.app.assembly import library_of, optimizer_of
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import EngineOptions
 from appliance.errors import EngineError
 from appliance.optimizer.cache import EngineFile, EngineKey
@@ -43,7 +44,7 @@ class Preparer:
         card, weights = self._library.card(name), self._library.weights(name)
         key = self._optimizer.key(card, weights)
         found = self._optimizer.cache.find(key) or self._built(name, key, progress)
-        labels = self._library.labels(name).names
+        labels = self._library.labels(name, embedded=inspect_onnx(weights).names).names
         progress("Loading the engine", None)
         try:
             served = self._load(card, found, labels)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 
+import onnx
 import pytest
 
 from appliance.app.preparer import Preparer
@@ -66,3 +68,21 @@ def test_no_build_begins_once_the_station_ends(tmp_path):
     with pytest.raises(EngineError, match="no build is begun"):
         preparer.prepare(MODEL, lambda *_: None)
     assert not list(tmp_path.glob("cache/engines/*/*"))
+
+
+@pytest.mark.slow
+def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(preparer, tmp_path):
+    """Names in the file's metadata are shown; one too few is no error (O-10)."""
+    place = tmp_path / "state" / "models" / MODEL
+    card = (place / "model.toml").read_text()
+    (place / "model.toml").write_text(re.sub(r"(?m)^labels = .*\n", "", card))
+    model = onnx.load(place / "model.onnx")
+    onnx.helper.set_model_props(model, {"names": "{0: 'ripe'}"})
+    onnx.save(model, place / "model.onnx")
+    prepared = preparer.prepare(MODEL, lambda *_: None)
+    prepared.served.engine.close()
+    assert prepared.served.labels == ("ripe",)
+    (place / "labels.txt").write_text("red\ngreen\n")
+    prepared = preparer.prepare(MODEL, lambda *_: None)
+    prepared.served.engine.close()
+    assert prepared.served.labels == ("red", "green")
