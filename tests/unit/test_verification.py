@@ -114,6 +114,15 @@ def test_without_frames_a_test_picture_is_compared(gate):
             gate.verify([], before=fault)
 
 
+def test_a_frame_on_which_nothing_is_found_is_compared_too(gate):
+    """The better half of the rows is compared: a fault shows before anything is ever detected."""
+    dim = np.random.default_rng(7).integers(0, 20, (64, 64, 3), np.uint8)
+    assert gate.verify([dim]).references == 0
+    for fault in (swapped_channels, upside_down):
+        with pytest.raises(EngineError, match="candidates differ"):
+            gate.verify([dim], before=fault)
+
+
 def swapped_channels(frames):
     return frames[..., ::-1]
 
