@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -12,10 +13,12 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import cv2
 import pytest
 import websockets
 
 from tests.support.cameras import MjpegServer
+from tests.support.models import paint
 from tests.support.process import (
     MODEL,
     PASSWORD,
@@ -80,13 +83,18 @@ def test_a_signal_while_an_engine_is_built_ends_the_build_too(tmp_path):
     """Station and child go, what was half made is cleared, and the next build is a whole one."""
     environ = with_clip(tmp_path)
     engines = tmp_path / "cache" / "engines" / MODEL
+    frames = tmp_path / "state" / "models" / MODEL / "verify"
+    frames.mkdir()
+    for index in range(100):  # large ones: to compare them takes much longer than to stop
+        cv2.imwrite(str(frames / f"{index}.jpg"), paint([], (1280, 720)))
     with started(environ, tmp_path / "log") as station:
         station.wait_until(lambda: list(engines.glob(".building-*")))
         assert station.stop(GRACE_S) == 0
-    log = station.log.read_text()
-    assert not re.search("Traceback|ERROR", log)
-    assert "Comparing" not in log
+    assert not re.search("Traceback|ERROR", station.log.read_text())
+    assert not list(engines.glob("[!.]*"))
+    shutil.rmtree(frames)
     assert run(environ, "build").returncode == 0
+    assert list(engines.glob("[!.]*"))
     assert not list(engines.glob(".building-*"))
 
 
