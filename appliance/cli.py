@@ -40,8 +40,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 models_app = typer.Typer(no_args_is_help=True, help="The models of this station.")
+engines_app = typer.Typer(no_args_is_help=True, help="The engines in the cache.")
 user_app = typer.Typer(no_args_is_help=True, help="The people who may sign in.")
 app.add_typer(models_app, name="models")
+app.add_typer(engines_app, name="engines")
 app.add_typer(user_app, name="user")
 
 PIPED_WIDTH = 400  # a table that is read by a program is never wrapped
@@ -249,6 +251,32 @@ def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONN
     path = Path(model)
     weights = path if path.suffix == ".onnx" else library_of(loaded.settings).weights(model)
     out.print(inspection_text(weights))
+
+
+@engines_app.command("list")
+@_reported
+def list_engines() -> None:
+    """Every engine in the cache, in use or not."""
+    loaded, _ = _start(environment())
+    from appliance.app.assembly import optimizer_of
+
+    table = Table("Model", "Engine", "MB", "What", box=None, pad_edge=False)
+    for each in optimizer_of(loaded.settings).cache.stored():
+        table.add_row(each.model, each.folder.name, f"{each.size_bytes / 1e6:.1f}", each.about)
+    out.print(table)
+
+
+@engines_app.command()
+@_reported
+def prune() -> None:
+    """Remove every engine that no model in use would load."""
+    loaded, _ = _start(environment())
+    from appliance.app.assembly import engines_in_use, optimizer_of
+
+    gone = optimizer_of(loaded.settings).cache.prune(engines_in_use(loaded.settings))
+    for each in gone:
+        out.print(f"removed {each.model}/{each.folder.name}: {each.about}")
+    out.print(f"{sum(each.size_bytes for each in gone) / 1e6:.1f} MB are free again.")
 
 
 @user_app.command("hash")

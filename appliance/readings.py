@@ -97,6 +97,11 @@ class EngineReading:
     next_step: str = ""
     progress: float | None = None
 
+    @property
+    def is_fallback(self) -> bool:
+        """Something else runs than was asked for; the sentence says why."""
+        return self.state is EngineState.RUNNING and bool(self.sentence)
+
 
 @dataclass(frozen=True, slots=True)
 class StationReading:

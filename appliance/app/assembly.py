@@ -17,7 +17,7 @@ from appliance.engines import Backend
 from appliance.errors import EngineError
 from appliance.optimizer import heads
 from appliance.optimizer.build import Optimizer
-from appliance.optimizer.cache import SIDECAR, EngineCache
+from appliance.optimizer.cache import SIDECAR, EngineCache, EngineKey
 from appliance.optimizer.heads import Head
 from appliance.registry import plugins
 from appliance.settings import Problem, Settings, SettingsProblems
@@ -70,6 +70,20 @@ def models_in_use(settings: Settings) -> tuple[str, ...]:
     """Each model that some camera looks through, once; the station's own without cameras."""
     named = (camera.model or settings.model for camera in settings.cameras.values())
     return tuple(dict.fromkeys(named)) or (settings.model,)
+
+
+def engines_in_use(settings: Settings) -> tuple[EngineKey, ...]:
+    """The keys that the models in use would load; a model without weights here has none.
+
+    Raises:
+        ApplianceError: a model's card or weights cannot be read.
+    """
+    library, optimizer = library_of(settings), optimizer_of(settings)
+    return tuple(
+        optimizer.key(library.card(name), library.weights(name))
+        for name in models_in_use(settings)
+        if library.is_obtained(name)
+    )
 
 
 def sidecars_of(settings: Settings) -> Mapping[str, str]:

@@ -97,16 +97,7 @@ class Pipeline:
             publish, fps=settings.live.fps, quality=settings.live.quality, clock_ns=clock_ns
         )
         self._preparer = Preparer(settings, len(names))
-        kinds = plugins(sources, "SOURCE", Source)
-        self._cameras = {
-            key: Camera(
-                camera_spec(key, camera),
-                choose(camera.url, kinds),
-                timing=Timing(wall_s=wall_s),
-                on_publish=self._wake,
-            )
-            for key, camera in settings.cameras.items()
-        }
+        self._cameras = self._made(settings)
         self._loop = Loop(
             [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
             on_result=self._on_result,
@@ -137,6 +128,18 @@ class Pipeline:
             start_up=self.start_up,
         )
         self.metrics = Metrics(self.station.reading, version=__version__)
+
+    def _made(self, settings: Settings) -> dict[str, Camera]:
+        kinds = plugins(sources, "SOURCE", Source)
+        return {
+            key: Camera(
+                camera_spec(key, camera),
+                choose(camera.url, kinds),
+                timing=Timing(wall_s=wall_s),
+                on_publish=self._wake,
+            )
+            for key, camera in settings.cameras.items()
+        }
 
     def start(self) -> None:
         """Everything begins; nothing here waits for a camera or an engine."""

@@ -75,7 +75,7 @@ def _soundness(engine: EngineReading) -> int:
 
 def _engine(engine: EngineReading) -> dict[str, Any]:
     state = "building" if engine.state is EngineState.WAITING else str(engine.state)
-    if engine.state is EngineState.RUNNING and engine.sentence:
+    if engine.is_fallback:
         state = "fallback"
     return {
         "model": engine.model,

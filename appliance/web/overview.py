@@ -92,7 +92,7 @@ def engine_row(engine: EngineReading, reading: StationReading) -> dict[str, Any]
     times = [c.inference_ms for c in reading.cameras if c.model == engine.model and c.inference_ms]
     line = _engine_line(engine)
     word = str(engine.state).capitalize()
-    if engine.state is EngineState.RUNNING and engine.sentence:
+    if engine.is_fallback:
         word = "Fallback"
     return {
         "model": engine.model,

@@ -47,7 +47,7 @@ time.time = lambda: _true() - 30 * 365 * 86400
 """
 
 
-def refused(done, status, *said):
+def assert_refused(done, status, *said):
     """The command ended with this status, and said all of this without a traceback."""
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -125,7 +125,7 @@ def test_whatever_is_wrong_with_a_secrets_file_is_told_at_once(tmp_path):
         environ[f"APPLIANCE_CAMERAS__{kind.upper()}__PASSWORD_FILE"] = str(folder / kind)
     environ["APPLIANCE_AUTH__METRICS_TOKEN_FILE"] = str(folder / "missing")
     checked = run(environ, "check", prefix=restrained())
-    refused(
+    assert_refused(
         checked,
         SETTINGS,
         "APPLIANCE_AUTH__METRICS_TOKEN is set, and APPLIANCE_AUTH__METRICS_TOKEN_FILE as well",
@@ -146,7 +146,7 @@ def test_a_scheme_a_hash_and_a_text_that_arrived_wrong_are_told(tmp_path):
         APPLIANCE_AUTH__USERS="hunter2:admin:=19=65536,t=3,p=4",
     )
     checked = run(environ, "check")
-    refused(
+    assert_refused(
         checked,
         SETTINGS,
         "APPLIANCE_CAMERAS__GATE__URL has a scheme that is none of file, v4l2, rtsp",
@@ -187,7 +187,7 @@ def test_a_model_that_nobody_has_is_a_wrong_setting(tmp_path):
     variables = ("APPLIANCE_MODEL", "APPLIANCE_CAMERAS__GATE__MODEL")
     said = [f"{variable} names a model that is not here" for variable in variables]
     checked = run(environ, "check")
-    refused(checked, SETTINGS, *said, "or of a model that ships: centernet-mobilenetv3")
+    assert_refused(checked, SETTINGS, *said, "or of a model that ships: centernet-mobilenetv3")
     with started(environ, tmp_path / "log") as station:
         page = station.wait_until(lambda: station.get("/"))
         assert page.status_code == 503
@@ -202,7 +202,7 @@ def test_a_problem_page_that_cannot_be_served_ends_with_both_reasons(tmp_path):
     with silent_server() as port:
         environ = station_environ(tmp_path, APPLIANCE_WEB__PORT=str(port), APPLIANCE_MODL="x")
         served = run(environ, "serve")
-    refused(served, SETTINGS, "APPLIANCE_MODL is no setting", f"port {port} is in use")
+    assert_refused(served, SETTINGS, "APPLIANCE_MODL is no setting", f"port {port} is in use")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_problem_page_that_cannot_be_served_ends_with_both_reasons(tmp_path):
 def test_an_address_that_is_not_this_boxs_is_told(tmp_path, host, reason):
     """One line, the variables to look at, and 78."""
     served = run(station_environ(tmp_path, APPLIANCE_WEB__HOST=host), "serve")
-    refused(served, SETTINGS, f"cannot listen on {host}: {reason}", "APPLIANCE_WEB__HOST")
+    assert_refused(served, SETTINGS, f"cannot listen on {host}: {reason}", "APPLIANCE_WEB__HOST")
     assert len(served.stderr.splitlines()) == 2
 
 
@@ -223,7 +223,7 @@ def test_a_port_that_needs_privileges_is_told(tmp_path):
         pytest.skip(f"ports from {start} on need no privileges here")
     environ = station_environ(tmp_path, APPLIANCE_WEB__PORT="80")
     served = run(environ, "serve", prefix=restrained())
-    refused(served, SETTINGS, "port 80 needs privileges", "APPLIANCE_WEB__PORT")
+    assert_refused(served, SETTINGS, "port 80 needs privileges", "APPLIANCE_WEB__PORT")
 
 
 # Models.
@@ -258,7 +258,9 @@ def test_weights_with_another_digest_than_the_cards_are_not_taken(tmp_path):
     with (folder / "model.toml").open("a") as card:
         card.write(origin)
     pulled = run(environ, "models", "pull", MODEL)
-    refused(pulled, FAILED, f"expected SHA-256 {'0' * 64}, got ", "pull again or check the card")
+    assert_refused(
+        pulled, FAILED, f"expected SHA-256 {'0' * 64}, got ", "pull again or check the card"
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["model.toml"]
 
 
@@ -269,7 +271,7 @@ def test_labels_that_a_card_names_and_nobody_brought_are_told(tmp_path):
     text = card.read_text()
     card.write_text(text.replace('labels = ["red", "green"]', 'labels_file = "names.txt"'))
     assert card.read_text() != text
-    refused(run(environ, "build"), FAILED, "names.txt: cannot be read", "one name a line")
+    assert_refused(run(environ, "build"), FAILED, "names.txt: cannot be read", "one name a line")
 
 
 # Folders.
@@ -293,7 +295,7 @@ def test_a_folder_of_another_user_is_named_with_its_variable(tmp_path, name):
     environ = station_environ(tmp_path, APPLIANCE_MODEL="", **{variable: str(locked)})
     locked.mkdir(mode=0o555)
     checked = run(environ, "check", prefix=restrained())
-    refused(checked, FAILED, f"{locked}: cannot be written (Permission denied)", variable)
+    assert_refused(checked, FAILED, f"{locked}: cannot be written (Permission denied)", variable)
 
 
 def test_a_full_state_folder_is_told_at_the_first_start(tmp_path, own_mounts):
@@ -302,7 +304,9 @@ def test_a_full_state_folder_is_told_at_the_first_start(tmp_path, own_mounts):
     full.mkdir()
     environ = station_environ(tmp_path, APPLIANCE_MODEL="", APPLIANCE_PATHS__STATE=str(full))
     served = run({**environ, "FULL": str(full)}, "serve", prefix=own_mounts(FILL))
-    refused(served, FAILED, f"{full}: cannot be written (No space left", "APPLIANCE_PATHS__STATE")
+    assert_refused(
+        served, FAILED, f"{full}: cannot be written (No space left", "APPLIANCE_PATHS__STATE"
+    )
 
 
 def test_a_station_with_a_full_state_folder_goes_on(tmp_path, own_mounts):
@@ -321,7 +325,7 @@ def test_a_station_with_a_full_state_folder_goes_on(tmp_path, own_mounts):
         assert station.stop() == 0
 
 
-def test_a_full_cache_folder_leaves_no_half_engine(tmp_path, own_mounts):
+def test_a_full_cache_folder_is_told_when_an_engine_is_built(tmp_path, own_mounts):
     """An engine that cannot be kept is a line and a variable."""
     full = tmp_path / "full"
     full.mkdir()
@@ -329,7 +333,7 @@ def test_a_full_cache_folder_leaves_no_half_engine(tmp_path, own_mounts):
         tmp_path, APPLIANCE_PATHS__CACHE=str(full), APPLIANCE_PATHS__TEMPORARY=str(tmp_path / "tmp")
     )
     built = run({**environ, "FULL": str(full)}, "build", prefix=own_mounts(FILL))
-    refused(built, FAILED, "cannot be kept", "No space left", "APPLIANCE_PATHS__CACHE")
+    assert_refused(built, FAILED, "cannot be kept", "No space left", "APPLIANCE_PATHS__CACHE")
 
 
 def test_a_state_of_a_newer_release_is_left_alone(tmp_path):
@@ -338,7 +342,7 @@ def test_a_state_of_a_newer_release_is_left_alone(tmp_path):
     mark = tmp_path / "state" / MARK_FILE
     mark.write_text("99\n")
     served = run(environ, "serve")
-    refused(served, FAILED, "got form 99 of a newer one", "Run the newer release again")
+    assert_refused(served, FAILED, "got form 99 of a newer one", "Run the newer release again")
     assert len(served.stderr.splitlines()) == 2
     assert mark.read_text() == "99\n"
 

@@ -227,6 +227,7 @@ def test_a_slow_model_does_not_hold_up_a_fast_one(bench):
     engine.busy = set()
     wait_until(lambda: len(one.results) == 2)
     one.end()
+    assert levels_of(one.results) == [("gate", 2), ("door", 1)]
 
 
 def test_every_lease_is_given_back(bench, engine):

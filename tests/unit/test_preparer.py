@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import onnx
 import pytest
@@ -11,7 +12,7 @@ from appliance.app.preparer import Preparer
 from appliance.errors import EngineError
 from appliance.optimizer.cache import SIDECAR, _document_sha256, file_sha256
 from appliance.settings import load
-from tests.support.process import MODEL, station_environ
+from tests.support.process import MODEL, run, station_environ
 
 
 @pytest.fixture
@@ -86,3 +87,20 @@ def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(prepa
     prepared = preparer.prepare(MODEL, lambda *_: None)
     prepared.served.engine.close()
     assert prepared.served.labels == ("red", "green")
+
+
+@pytest.mark.slow
+def test_engines_are_listed_and_those_of_nobody_removed(tmp_path):
+    """The one in use stays, an older one and one set aside go, and both are told."""
+    environ = station_environ(tmp_path)
+    assert run(environ, "build").returncode == 0
+    (used,) = tmp_path.glob(f"cache/engines/{MODEL}/*")
+    for name in ("0123456789abcdef", "fedcba9876543210.refused"):
+        shutil.copytree(used, used.with_name(name))
+    listed = run(environ, "engines", "list").stdout
+    assert used.name in listed
+    assert "could not be loaded, set aside" in listed
+    pruned = run(environ, "engines", "prune")
+    assert pruned.returncode == 0, pruned.stderr
+    assert f"removed {MODEL}/0123456789abcdef" in pruned.stdout
+    assert list(used.parent.iterdir()) == [used]
