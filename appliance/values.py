@@ -65,6 +65,14 @@ class EngineState(StrEnum):
     FAILED = "failed"
 
 
+class Precision(StrEnum):
+    """Numbers that an engine computes with, the body of its graph at least."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output of a canonical model.

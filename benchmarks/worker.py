@@ -21,7 +21,7 @@ from appliance.capture.camera import Camera
 from appliance.capture.sources.file import SOURCE
 from appliance.capture.timing import Timing
 from appliance.engines import EngineOptions
-from appliance.engines.onnxruntime import ENGINE
+from appliance.engines.cpu import ENGINE
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.heads.centernet import HEAD

@@ -1,18 +1,19 @@
 """Engines run a canonical model through preallocated buffers.
 
-An engine backend is one module with a constant ENGINE. Slots are the only way in and out:
-write the frame into `slot.frames`, submit, wait, read the outputs, which stay valid until the
-slot's next submit.
+An engine backend is one module with a constant ENGINE: it says what it runs on, builds an engine
+file from a canonical ONNX, and loads it. Slots are the only way in and out: write the frame into
+`slot.frames`, submit, wait, read the outputs, which stay valid until the slot's next submit.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from appliance.values import U8, ModelContract
+from appliance.runtimes import BuildOptions, Device, Progress
+from appliance.values import U8, ModelContract, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,10 @@ class EngineReport:
         backend: the backend's name, as "onnxruntime".
         running: for a person, as "ONNX Runtime CPU".
         version: of the library that runs.
-        precision: as "fp32".
+        precision: what the file was built as.
+        computes: convolutions and matrix products by the numbers they compute in, as the engine
+            itself tells; empty where it does not.
+        memory_bytes: what the engine holds on its device; 0 where that cannot be told.
         threads: CPU threads per inference; 0 where that means nothing.
         note: why what runs differs from what was asked; empty when it does not.
     """
@@ -49,6 +53,8 @@ class EngineReport:
     running: str
     version: str
     precision: str
+    computes: Mapping[str, int] = field(default_factory=dict)
+    memory_bytes: int = 0
     threads: int = 0
     note: str = ""
 
@@ -96,7 +102,7 @@ class EngineOptions:
     """
 
     asked: str = "auto"
-    precision: str = "fp32"
+    precision: Precision = Precision.FP32
     threads: int = 0
     in_flight: int = 1
     engines: int = 1
@@ -108,10 +114,21 @@ class Backend:
 
     Attributes:
         name: as settings and sidecars say it.
-        version: of the library, or an EngineError's message where it cannot be imported.
+        title: for a person.
+        rungs: the precisions that "auto" tries, the best first.
+        version: of the library; raises EngineError where it cannot be imported.
+        device: what its engines run on here; raises EngineError where nothing does.
+        bound_to: what an engine built here is tied to; empty where it runs on every device of
+            the backend. Raises EngineError as `device` does.
+        build: a canonical ONNX to an engine file in a folder; raises EngineError.
         load: engine file, contract and options to a loaded engine; raises EngineError.
     """
 
     name: str
+    title: str
+    rungs: tuple[Precision, ...]
     version: Callable[[], str]
+    device: Callable[[], Device]
+    bound_to: Callable[[BuildOptions], str]
+    build: Callable[[Path, Path, BuildOptions, Progress], Path]
     load: Callable[[Path, ModelContract, EngineOptions], Engine]

@@ -6,6 +6,7 @@ says what is wrong without repeating any of the text: it may be shown to strange
 
 import ipaddress
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
+
+PRECISIONS = ("fp32", "fp16", "int8")
+LIMITS_FORM = "list of PRECISION=LIMIT"
 
 _SEPARATOR = re.compile(r"[,\r\n]")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*")
@@ -70,6 +74,24 @@ def parse_class_map(value: object) -> object:
     if value.lstrip().startswith("{"):
         return _checked_classes(list(_object_items(value)))
     return _checked_classes([_class_item(item) for item in _items(value)])
+
+
+def parse_limits(value: object) -> object:
+    """Limits by precision from `fp16=0.98, int8=0.95`.
+
+    Raises:
+        ValueError: a precision is unknown or stands twice, or a limit is not a number above 0.
+    """
+    if not isinstance(value, str):
+        return value
+    pairs = [_class_item(item) for item in _items(value)]
+    if any(name not in PRECISIONS for name, _ in pairs):
+        raise ValueError(f"names another precision than {', '.join(PRECISIONS)}")
+    if any(limit is None or not 0 < limit < math.inf for _, limit in pairs):
+        raise ValueError("has a limit that is not a number above 0")
+    if any(count > 1 for count in Counter(name for name, _ in pairs).values()):
+        raise ValueError("has a precision twice")
+    return dict(pairs)
 
 
 def _items(text: str) -> tuple[str, ...]:
@@ -218,6 +240,7 @@ def check_token(token: str) -> str:
 Line = Annotated[str, AfterValidator(check_line)]
 Words = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 ClassMap = Annotated[Mapping[str, float | None], BeforeValidator(parse_class_map)]
+Limits = Annotated[Mapping[str, float], BeforeValidator(parse_limits)]
 ModelName = Annotated[str, AfterValidator(check_model)]
 BasePath = Annotated[str, AfterValidator(check_base_path)]
 Hosts = Annotated[Words, AfterValidator(check_hosts)]

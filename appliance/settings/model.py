@@ -10,10 +10,12 @@ from typing_extensions import override
 from appliance.settings.camera import Camera
 from appliance.settings.fields import Note, Section, setting
 from appliance.settings.forms import (
+    LIMITS_FORM,
     BasePath,
     ClassMap,
     Folder,
     Hosts,
+    Limits,
     Line,
     ModelName,
     Networks,
@@ -57,12 +59,26 @@ class Detection(Section):
 class Engine(Section):
     """What the model runs on."""
 
-    backend: Literal["auto", "onnxruntime"] = setting(
-        "auto", "Runtime; auto takes the best that this box has.", example="onnxruntime"
+    backend: Literal["auto", "tensorrt", "rtx", "cuda", "cpu"] = setting(
+        "auto",
+        "What runs the model: TensorRT, TensorRT for RTX, ONNX Runtime on CUDA or on the "
+        "processor; auto takes the best that this box has.",
+        example="cpu",
+    )
+    require: Literal["any", "tensorrt", "rtx", "cuda", "cpu"] = setting(
+        "any",
+        "What must run the model: with anything else the station sees nothing and is not ready.",
+        example="tensorrt",
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = setting(
+        "auto",
+        "Numbers the model computes with; auto is fp16 on a GPU and fp32 on a processor. "
+        "What does not see what the original saw gives way to the next wider.",
+        example="fp32",
     )
     threads: int = setting(
         0,
-        "Threads of one inference; 0 is its share of the physical cores.",
+        "Threads of one inference on the processor; 0 is its share of the physical cores.",
         example="4",
         ge=0,
         le=256,
@@ -75,8 +91,70 @@ class Engine(Section):
         ge=0,
         le=4,
     )
-    precision: Literal["auto", "fp32"] = setting(
-        "auto", "Numbers the model computes with.", example="fp32"
+    memory_mb: int = setting(
+        0,
+        "MiB that all engines together may take of their device; 0 is all that is free at the "
+        "start.",
+        example="3000",
+        ge=0,
+    )
+    workspace_mb: int = setting(
+        1024,
+        "MiB of a GPU that trying out may take while an engine is built; 0 sets no limit.",
+        example="512",
+        ge=0,
+    )
+    optimization_level: int = setting(
+        3,
+        "How long TensorRT searches: 0 builds fastest, 5 finds the fastest engine.",
+        example="5",
+        ge=0,
+        le=5,
+    )
+    compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = setting(
+        "none",
+        "GPUs on which an engine of TensorRT runs beside the one that built it.",
+        example="ampere_plus",
+    )
+    build_minutes: int = setting(
+        60, "Minutes after which a build counts as hung and is ended.", example="120", ge=1, le=1440
+    )
+    shipped: Folder | None = setting(
+        None,
+        "Folder of engines that were built elsewhere, for boxes like this one; each is verified "
+        "here before it serves.",
+        example="/opt/engines",
+        note=Note(form="absolute path"),
+    )
+    quota_mb: int = setting(
+        4096,
+        "MiB that engines may take in the cache; those that no model uses go first, the oldest "
+        "before the newer.",
+        example="2000",
+        ge=1,
+    )
+
+
+class Verify(Section):
+    """How far an engine may be from the original model."""
+
+    f1: Limits = setting(
+        {"fp32": 0.99, "fp16": 0.99, "int8": 0.97},
+        "Least F1 of its detections against the original's.",
+        example="int8=0.95",
+        note=Note(form=LIMITS_FORM),
+    )
+    box_px: Limits = setting(
+        {"fp32": 0.25, "fp16": 1.0, "int8": 8.0},
+        "Most that the edges of a candidate may move, in pixels of the model's input.",
+        example="fp16=2",
+        note=Note(form=LIMITS_FORM),
+    )
+    score: Limits = setting(
+        {"fp32": 0.01, "fp16": 0.01, "int8": 0.15},
+        "Most that a candidate's score may change.",
+        example="fp16=0.02",
+        note=Note(form=LIMITS_FORM),
     )
 
 
@@ -205,6 +283,7 @@ class Settings(BaseSettings):
     cameras: Mapping[str, Camera] = Field(default_factory=dict)
     detection: Detection = Detection()
     engine: Engine = Engine()
+    verify: Verify = Verify()
     web: Web = Web()
     auth: Auth = Auth()
     live: Live = Live()

@@ -8,7 +8,7 @@ import pytest
 from appliance import tasks
 from appliance.catalog.card import CARD_FILE, read_card
 from appliance.engines import EngineOptions
-from appliance.engines.onnxruntime import ENGINE
+from appliance.engines.cpu import ENGINE
 from appliance.optimizer.agreement import row_differences
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of

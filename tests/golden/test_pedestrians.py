@@ -15,7 +15,7 @@ from appliance.capture.timing import Timing
 from appliance.catalog.card import read_card
 from appliance.catalog.library import builtin_models_dir
 from appliance.engines import EngineOptions
-from appliance.engines.onnxruntime import ENGINE
+from appliance.engines.cpu import ENGINE
 from appliance.optimizer.agreement import MARGIN, Agreement
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of, rules_of

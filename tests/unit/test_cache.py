@@ -11,7 +11,7 @@ import pytest
 
 from appliance import tasks
 from appliance.catalog.card import read_card
-from appliance.engines import Backend, onnxruntime
+from appliance.engines import cpu
 from appliance.errors import EngineError, ModelError, StoreError
 from appliance.optimizer import heads
 from appliance.optimizer.build import Optimizer
@@ -46,7 +46,7 @@ class Workshop:
 
     def _load(self, *arguments):
         self.made += 1
-        return onnxruntime.ENGINE.load(*arguments)
+        return cpu.ENGINE.load(*arguments)
 
     def build(self, frames=None):
         self.told = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from appliance.catalog.card import read_card
-from appliance.engines import EngineOptions, onnxruntime
+from appliance.engines import EngineOptions, cpu
 from appliance.errors import EngineError
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
@@ -67,7 +67,7 @@ class Gate:
         weights = model_dir / "model.onnx"
         canonical = canonicalize(weights, self.card, centernet.HEAD, folder / "engine.onnx")
         options = EngineOptions(threads=1)
-        self.engine = onnxruntime.ENGINE.load(canonical.path, canonical.contract, options)
+        self.engine = cpu.ENGINE.load(canonical.path, canonical.contract, options)
         self.letterbox = letterbox_of(self.card)
         self.reference = Reference(weights, self.card, centernet.HEAD, threads=1)
 

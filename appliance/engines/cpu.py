@@ -3,10 +3,10 @@
 Binding buys stable addresses: no array is made per frame, and the outputs are always in the
 same memory. Frames in flight share the cores: two inferences with half the cores each finish
 more frames than one with all of them, which waits at every operator for its slowest thread.
-The library's telemetry is switched off by the environment before its import
-(`appliance.settings.prepare_process`).
 """
 
+import hashlib
+import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,89 +17,50 @@ from numpy.typing import NDArray
 
 from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot
 from appliance.errors import EngineError
-from appliance.values import ModelContract
+from appliance.runtimes import BuildOptions, Device, Progress, onnxruntime
+from appliance.values import ModelContract, Precision
 
 PROVIDER = "CPUExecutionProvider"
+ENGINE_FILE = "engine.onnx"
 
 
-def version() -> str:
-    """The library's version.
-
-    Raises:
-        EngineError: it is not installed.
-    """
-    return str(_library().__version__)
-
-
-def _library() -> Any:  # noqa: ANN401 - the library ships no types
-    try:
-        import onnxruntime  # noqa: PLC0415 - heavy, and absent on boxes with another backend
-    except ImportError as error:
-        raise EngineError(
-            "ONNX Runtime is not installed", hint="Install one extra: cpu, cuda, rtx or jetson."
-        ) from error
-    return onnxruntime
-
-
-class OnnxRuntimeEngine:
+class CpuEngine:
     """A session on the CPU, and a thread for each frame in flight."""
 
     def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
-        library = _library()
         cores = psutil.cpu_count(logical=False) or 1
         at_once = options.in_flight * options.engines
         threads = options.threads or max(1, cores // at_once)
-        self._failures = _failures(library)
-        try:
-            self._session = library.InferenceSession(
-                str(path),
-                _session_options(library, threads, alone=at_once == 1),
-                providers=[PROVIDER],
-            )
-        except self._failures as error:
-            raise EngineError(
-                f"{path.name}: ONNX Runtime cannot load it: {_first_line(error)}",
-                hint="Build it again: appliance build.",
-            ) from error
-        self._check(contract)
-        self._bindings: list[Any] = []
-        self.slots = tuple(
-            self._bind(library, contract, index) for index in range(options.in_flight)
+        before_bytes = psutil.Process().memory_info().rss
+        self._failures = onnxruntime.failures()
+        self._session = onnxruntime.session(
+            path, _session_options(threads, alone=at_once == 1), [PROVIDER]
         )
+        onnxruntime.check_contract(self._session, contract)
+        self._bindings: list[Any] = []
+        self.slots = tuple(self._bind(contract, index) for index in range(options.in_flight))
         self._runs: dict[int, Future[None]] = {}
         self._runners = ThreadPoolExecutor(options.in_flight, thread_name_prefix="engine")
         running = self._session.get_providers()
         self.report = EngineReport(
             asked=options.asked,
-            backend="onnxruntime",
+            backend="cpu",
             running=_title(running),
-            version=str(library.__version__),
+            version=onnxruntime.version(),
             precision=options.precision,
+            computes=onnxruntime.computes(path),
+            memory_bytes=max(0, psutil.Process().memory_info().rss - before_bytes),
             threads=threads,
             note="" if running == [PROVIDER] else f"asked for {PROVIDER}, runs {running}",
         )
 
-    def _check(self, contract: ModelContract) -> None:
-        """The file's own inputs and outputs must be the contract's."""
-        found = {
-            value.name: (tuple(value.shape), value.type)
-            for value in (*self._session.get_inputs(), *self._session.get_outputs())
-        }
-        wanted = {
-            spec.name: (spec.shape, _ONNX_TYPES[spec.dtype])
-            for spec in (contract.input, *contract.outputs)
-        }
-        if found != wanted:
-            raise EngineError(
-                f"engine: expected {wanted}, got {found}", hint="Build it again: appliance build."
-            )
-
-    def _bind(self, library: Any, contract: ModelContract, index: int) -> EngineSlot:  # noqa: ANN401
+    def _bind(self, contract: ModelContract, index: int) -> EngineSlot:
+        values = onnxruntime.library().OrtValue
         binding = self._session.io_binding()
         arrays: dict[str, NDArray[Any]] = {}
         for spec in (contract.input, *contract.outputs):
             array = np.zeros(spec.shape, np.dtype(spec.dtype))
-            value = library.OrtValue.ortvalue_from_numpy(array)
+            value = values.ortvalue_from_numpy(array)
             if value.data_ptr() != array.ctypes.data:
                 raise EngineError(
                     f"{spec.name}: ONNX Runtime copied the buffer instead of using it"
@@ -127,7 +88,7 @@ class OnnxRuntimeEngine:
         except TimeoutError:
             return False
         except self._failures as error:
-            raise EngineError(f"inference failed: {_first_line(error)}") from error
+            raise EngineError(f"inference failed: {onnxruntime.first_line(error)}") from error
         return True
 
     def close(self) -> None:
@@ -138,11 +99,54 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-_ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "int32": "tensor(int32)"}
+def device() -> Device:
+    """The processor. Its serial is the same on all of its kind: they compute alike."""
+    name, flags = _processor()
+    memory = psutil.virtual_memory()
+    return Device(
+        name=name,
+        arch=platform.machine(),
+        software="",
+        serial=hashlib.sha256(f"{name} {flags}".encode()).hexdigest()[:16],
+        memory_bytes=memory.total,
+        memory_free_bytes=memory.available,
+    )
 
 
-def _session_options(library: Any, threads: int, *, alone: bool) -> Any:  # noqa: ANN401
-    result = library.SessionOptions()
+def bound_to(_options: BuildOptions) -> str:
+    """The architecture: what a processor can do beyond it is used when the engine is loaded."""
+    return platform.machine()
+
+
+def build(canonical: Path, folder: Path, _options: BuildOptions, progress: Progress) -> Path:
+    """The graph as ONNX Runtime has optimized it, without what only this very processor could run.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the graph.
+    """
+    progress("Optimizing the graph", None)
+    made = folder / ENGINE_FILE
+    options = _session_options(1, alone=False)
+    options.graph_optimization_level = (
+        onnxruntime.library().GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    )
+    options.optimized_model_filepath = str(made)
+    onnxruntime.session(canonical, options, [PROVIDER])
+    return made
+
+
+def _processor() -> tuple[str, str]:
+    """Its name and its instruction sets, as Linux tells them; less where it tells less."""
+    facts: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    name = facts.get("model name") or facts.get("Model") or platform.machine()
+    return name, facts.get("flags") or facts.get("Features") or ""
+
+
+def _session_options(threads: int, *, alone: bool) -> Any:  # noqa: ANN401
+    result = onnxruntime.library().SessionOptions()
     result.intra_op_num_threads = threads
     result.inter_op_num_threads = 1
     result.log_severity_level = 3
@@ -151,18 +155,17 @@ def _session_options(library: Any, threads: int, *, alone: bool) -> Any:  # noqa
     return result
 
 
-def _failures(library: Any) -> tuple[type[Exception], ...]:  # noqa: ANN401
-    """The library's exceptions: a dozen types without a common base."""
-    members = vars(library.capi.onnxruntime_pybind11_state).values()
-    return tuple(m for m in members if isinstance(m, type) and issubclass(m, Exception))
-
-
 def _title(providers: list[str]) -> str:
     return f"ONNX Runtime {providers[0].removesuffix('ExecutionProvider')}"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]
-
-
-ENGINE = Backend("onnxruntime", version, OnnxRuntimeEngine)
+ENGINE = Backend(
+    name="cpu",
+    title="ONNX Runtime on the processor",
+    rungs=(Precision.FP32,),
+    version=onnxruntime.version,
+    device=device,
+    bound_to=bound_to,
+    build=build,
+    load=CpuEngine,
+)
