@@ -7,7 +7,7 @@ EXTRA  ?= cpu
 STAMP  := $(VENV)/.installed-$(EXTRA)
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: setup demo test check format lock docs bench clean
+.PHONY: setup demo test test-gpu check format lock docs bench clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,12 @@ demo: $(STAMP)
 
 test: $(DEV)
 	$(BIN)/python -m pytest $(ARGS)
+
+# Needs no more than cuda-bindings, numpy, onnxruntime or onnxruntime-gpu, onnx, pydantic-settings,
+# loguru and pytest (so pytest-timeout's option may be unknown), and the libraries to be tested.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+test-gpu:
+	ORT_DISABLE_TELEMETRY=1 $(GPU_PYTHON) -m pytest -m gpu -o strict_config=false -W ignore::pytest.PytestConfigWarning tests/contracts/test_cuda.py tests/contracts/test_engines.py $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

@@ -106,9 +106,9 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     ring = Ring()
     log = loaded.settings.log
     setup(log.level, log.format, ring=ring, redactor=Redactor(loaded.settings.secrets()))
-    from appliance.app.assembly import check_models
+    from appliance.app.assembly import check_choices
 
-    check_models(loaded.settings)
+    check_choices(loaded.settings)
     return loaded, ring
 
 
@@ -155,9 +155,8 @@ def _serve_problems(error: SettingsProblems, environ: Mapping[str, str]) -> None
 def check() -> None:
     """Print the settings in effect, where each came from, and what this machine has."""
     loaded, _ = _start(environment())
-    from appliance.app.assembly import backend_of, hardware, versions_of
-    from appliance.app.clock import clock_doubt
-    from appliance.app.pipeline import wall_s
+    from appliance.app.assembly import hardware, versions
+    from appliance.app.clock import clock_doubt, wall_s
 
     table = Table("Variable", "Value", "From", box=None, pad_edge=False)
     for row in effective(loaded):
@@ -165,7 +164,7 @@ def check() -> None:
     out.print(table)
     out.print()
     facts = Table("Here", "", box=None, pad_edge=False)
-    for name, value in (*versions_of(backend_of(loaded.settings)).items(), *hardware().items()):
+    for name, value in (*versions().items(), *hardware().items()):
         facts.add_row(name, value)
     out.print(facts)
     out.print()
@@ -181,17 +180,23 @@ def build(
     frames: Annotated[
         Path | None, typer.Option(help="Pictures or a video to verify with.", exists=True)
     ] = None,
+    backend: Annotated[
+        str, typer.Option(help="Only for this one: tensorrt, rtx, cuda or cpu.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Progress as lines of JSON.")] = False,  # noqa: FBT002 - typer's way to declare a switch
 ) -> None:
     """Make each model's engine and prove that it sees what the original sees."""
     # A station that stops ends its build: leave nothing half made behind.
     signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
-    loaded, _ = _start(environment())
+    environ = environment()
+    loaded, _ = _start(environ)
     from appliance.app.building import build_models
 
-    tell = _tell_json if as_json else _tell_person
+    tell = _tell_json if as_json else _telling(environ)
     try:
-        for built in build_models(loaded.settings, models or (), frames, tell):
+        for built in build_models(
+            loaded.settings, models or (), frames=frames, only=backend, progress=tell
+        ):
             if not as_json:
                 out.print(built)
     except ApplianceError as error:
@@ -206,6 +211,19 @@ def _tell_json(stage: str, progress: float | None) -> None:
 
 def _print_json(document: Mapping[str, object]) -> None:
     print(json.dumps(document), flush=True)  # noqa: T201 - the protocol with the parent process
+
+
+def _telling(environ: Mapping[str, str]) -> Callable[[str, float | None], None]:
+    """Tells whoever waits for the build: a person, and the service manager where it has one."""
+    from appliance.pipeline.notify import BuildNotice, notifier
+
+    notice = BuildNotice(notifier(environ.get("NOTIFY_SOCKET", "")))
+
+    def tell(stage: str, progress: float | None) -> None:
+        _tell_person(stage, progress)
+        notice(stage, progress)
+
+    return tell
 
 
 def _tell_person(stage: str, progress: float | None) -> None:

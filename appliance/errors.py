@@ -4,6 +4,8 @@
     ├── SettingsError   a variable is wrong; lists every problem at once
     ├── ModelError      a card, its weights or its graph is wrong
     ├── EngineError     an engine cannot be built, loaded or run
+    │   └── DeviceError         its device is at fault, as when it has no room
+    │       └── DeviceLostError     this process can use the device no more
     ├── SourceError     a camera cannot be opened or read
     ├── StoreError      a folder or file cannot be read or written
     └── PublishError    a reading cannot be handed on
@@ -38,6 +40,14 @@ class ModelError(ApplianceError):
 
 class EngineError(ApplianceError):
     """An engine cannot be built, loaded or run."""
+
+
+class DeviceError(EngineError):
+    """An engine's device is at fault, whatever the engine: it has no room, or is gone."""
+
+
+class DeviceLostError(DeviceError):
+    """This process can use the device no more; another process may."""
 
 
 class SourceError(ApplianceError):

@@ -7,7 +7,12 @@ it needs to know nothing else.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from appliance.values import CameraState, Drop, EngineState, Health, Stage
+from appliance.values import CameraState, Drop, EngineState, Health, Skip, Stage
+
+
+def whole_percent(share: float) -> int:
+    """0..1 as it is told of work under way: rounded down, so that 100 says that it is done."""
+    return int(round(100 * share, 6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,13 @@ class EngineReading:
         precision: as "fp32".
         verdict: "proven", "unproven" or "" while unknown.
         proof: the verdict in a sentence, with its figures.
-        sentence: what is under way or went wrong.
+        fallback: why what runs, or is coming, is not what was asked for; empty if it is.
+        sentence: what is under way, beside what runs, or what went wrong.
         next_step: what a person can do.
-        progress: 0..1 while building.
+        progress: 0..1 of what is under way; None where unknown.
+        notice: what a person should know, and nothing has to be done about it.
+        failures: frames on which an engine of this model failed, since the start.
+        replacements: engines that took the place of another, since the start.
     """
 
     model: str
@@ -93,14 +102,39 @@ class EngineReading:
     precision: str = ""
     verdict: str = ""
     proof: str = ""
+    fallback: str = ""
     sentence: str = ""
     next_step: str = ""
     progress: float | None = None
+    notice: str = ""
+    failures: int = 0
+    replacements: int = 0
 
     @property
     def is_fallback(self) -> bool:
-        """Something else runs than was asked for; the sentence says why."""
-        return self.state is EngineState.RUNNING and bool(self.sentence)
+        """Something else runs than was asked for."""
+        return self.state is EngineState.RUNNING and bool(self.fallback)
+
+    def under_way(self) -> str:
+        """As "Building bright-spots, 43 %: Comparing with the original"; empty where nothing is."""
+        if self.state is EngineState.FAILED or not self.sentence:
+            return ""
+        share = "" if self.progress is None else f", {whole_percent(self.progress)} %"
+        why = f" ({self.fallback})" if self.fallback and not self.is_fallback else ""
+        return f"Building {self.model}{share}: {self.sentence}{why}"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReading:
+    """Live pictures of one camera, since the start.
+
+    Attributes:
+        sent: to all viewers together.
+        skips: pictures that a viewer was to see and did not, by reason.
+    """
+
+    sent: int = 0
+    skips: Mapping[Skip, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +154,7 @@ class StationReading:
         loop_age_s: since the inference loop last ticked.
         log_lines: lines logged since the start, by level.
         start_s: when each stage of the start was reached, seconds since the process started.
+        pictures: live pictures by the camera's key; without those that nobody looked at.
     """
 
     now_s: float
@@ -134,6 +169,7 @@ class StationReading:
     loop_age_s: float = 0.0
     log_lines: Mapping[str, int] = field(default_factory=dict)
     start_s: Mapping[Stage, float] = field(default_factory=dict)
+    pictures: Mapping[str, PictureReading] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -40,6 +40,13 @@ class Drop(StrEnum):
     IDLE = "idle"  # not decoded: nobody was asking for frames, as while an engine is built
 
 
+class Skip(StrEnum):
+    """Why a viewer does not see a picture that it was to see."""
+
+    ENCODER = "encoder"  # a newer one came before the encoder was free; counted once for all
+    VIEWER = "viewer"  # a newer one came before this viewer had drawn the one before
+
+
 class Health(StrEnum):
     """The station as a whole. A degraded station is still ready."""
 
@@ -182,7 +189,7 @@ class Result:
         """The class name of each detection; an id without one is shown as such."""
         known = dict(enumerate(self.labels))
         ids = self.detections.class_ids.tolist()
-        return [known.get(class_id, f"class_{class_id}") for class_id in ids]
+        return [known.get(class_id) or f"class_{class_id}" for class_id in ids]
 
     @property
     def age_ms(self) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.inputs import Inputs
+from benchmarks.inputs import MODEL, YOLO, Inputs, yolo_weights
 from benchmarks.report import Row, at_least, at_most
 from benchmarks.station import (
     Running,
@@ -41,6 +41,20 @@ def throughput(inputs: Inputs, cache: Path) -> list[Row]:
     ]
 
 
+def yolo(inputs: Inputs, cache: Path) -> list[Row]:
+    """The same with a YOLO11n at 640, where choosing before decoding counts most."""
+    if not yolo_weights().is_file():
+        print(f"yolo: skipped, there is no {yolo_weights()}")
+        return []
+    ways = _in_turn(("original", "plain", "product"), cache, threads=2, model=YOLO)
+    fps = {way: figures["fps"] for way, figures in ways.items()}
+    to_bare, to_plain = fps["product"] / fps["original"], fps["product"] / fps["plain"]
+    return [
+        at_least("YOLO at 640: pipeline fps / bare session.run fps", to_bare, 1.1, **fps),
+        at_least("YOLO at 640: pipeline fps / plain loop fps", to_plain, 1.25),
+    ]
+
+
 def overhead(inputs: Inputs, cache: Path) -> list[Row]:
     """Processor time for each 720p frame beyond the model, one thread."""
     ways = _in_turn(("original", "canonical", "plain", "product"), cache, threads=1)
@@ -49,23 +63,25 @@ def overhead(inputs: Inputs, cache: Path) -> list[Row]:
     return [at_most("non-inference CPU / that of a plain loop", ours / theirs, 0.6, **cpu)]
 
 
-def _in_turn(ways: Sequence[str], cache: Path, *, threads: int) -> dict[str, dict[str, float]]:
+def _in_turn(
+    ways: Sequence[str], cache: Path, *, threads: int, model: str = MODEL
+) -> dict[str, dict[str, float]]:
     """The middle of a few runs of each way, in turn, so that a slow minute slows them all."""
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
         for way in ways:
-            runs[way].append(_alone(way, cache, threads))
+            runs[way].append(_alone(way, cache, threads, model))
     return {
         way: {key: statistics.median(run[key] for run in done) for key in done[0]}
         for way, done in runs.items()
     }
 
 
-def _alone(way: str, cache: Path, threads: int) -> dict[str, float]:
+def _alone(way: str, cache: Path, threads: int, model: str) -> dict[str, float]:
     """One run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.worker", way, "--cache", str(cache)]
     done = subprocess.run(  # noqa: S603
-        [*command, "--threads", str(threads)], stdout=subprocess.PIPE, check=True
+        [*command, "--threads", str(threads), "--model", model], stdout=subprocess.PIPE, check=True
     )
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -187,5 +203,5 @@ def _size_bytes(name: str) -> int:
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (throughput, overhead, age, viewers, start_up, steady_state, installed)
+    for measure in (throughput, yolo, overhead, age, viewers, start_up, steady_state, installed)
 }

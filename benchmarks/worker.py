@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import psutil
 from loguru import logger
+from numpy.typing import NDArray
 
 from appliance.app.pipeline import camera_spec
 from appliance.capture.camera import Camera
@@ -22,16 +23,18 @@ from appliance.capture.sources.file import SOURCE
 from appliance.capture.timing import Timing
 from appliance.engines import EngineOptions
 from appliance.engines.cpu import ENGINE
+from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of, rules_of
-from appliance.optimizer.heads.centernet import HEAD
+from appliance.optimizer.heads import Head
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
+from appliance.registry import plugins
 from appliance.settings import Camera as CameraSettings
 from appliance.tasks.detection import TASK
 from appliance.values import Result
-from benchmarks.inputs import Inputs, obtain_inputs
+from benchmarks.inputs import MODEL, Inputs, obtain_inputs
 
 WARM_UP_S = 1.0
 
@@ -70,7 +73,8 @@ def original(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
     session = _session(inputs.weights, args.threads)
     width, height = inputs.card.input.size_wh
     random = np.random.default_rng(0)
-    ready = random.uniform(0, 255, (1, height, width, 3)).astype(np.float32)
+    ready = random.uniform(0, 255, (height, width, 3)).astype(np.float32)
+    ready = _prepared(ready, inputs)
     name = session.get_inputs()[0].name
     return measure(lambda: session.run(None, {name: ready}), args.seconds)
 
@@ -94,6 +98,7 @@ def plain(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
     name, outputs = session.get_inputs()[0].name, [o.name for o in session.get_outputs()]
     video = cv2.VideoCapture(str(inputs.clip_720p))
     width, height = inputs.card.input.size_wh
+    head = _head(inputs)
 
     def step() -> None:
         there, frame = video.read()
@@ -105,9 +110,8 @@ def plain(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
         canvas = np.zeros((height, width, 3), np.uint8)
         top, left = (height - size[1]) // 2, (width - size[0]) // 2
         canvas[top : top + size[1], left : left + size[0]] = cv2.resize(frame, size)
-        tensor = cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB).astype(np.float32)[None]
-        raw = session.run(outputs, {name: tensor})
-        HEAD.decode(dict(zip(outputs, raw, strict=True)), inputs.card)
+        raw = session.run(outputs, {name: _prepared(canvas, inputs)})
+        head.decode(dict(zip(outputs, raw, strict=True)), inputs.card)
 
     return measure(step, args.seconds)
 
@@ -146,14 +150,29 @@ def product(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
     return figures
 
 
+def _prepared(picture: NDArray[Any], inputs: Inputs) -> NDArray[np.float32]:
+    """The model's input from a fitted BGR picture (h, w, 3), as one writes it in numpy."""
+    card = inputs.card.input
+    tensor = picture[..., ::-1].astype(np.float32)
+    if any(figure != 1 for figure in card.std):
+        tensor /= np.array(card.std, np.float32)
+    if card.layout == "nchw":
+        tensor = tensor.transpose(2, 0, 1)
+    return np.ascontiguousarray(tensor[None])
+
+
+def _head(inputs: Inputs) -> Head:
+    return plugins(heads, "HEAD", Head)[inputs.card.head]
+
+
 def _raise(model: str, error: Exception) -> None:
     raise RuntimeError(model) from error
 
 
 def _engine(inputs: Inputs, args: argparse.Namespace) -> Any:  # noqa: ANN401
     in_flight = min(args.threads, 2)
-    path = args.cache / f"canonical-{args.threads}.onnx"
-    made = canonicalize(inputs.weights, inputs.card, HEAD, path)
+    path = args.cache / f"canonical-{inputs.card.name}-{args.threads}.onnx"
+    made = canonicalize(inputs.weights, inputs.card, _head(inputs), path)
     return ENGINE.load(
         made.path,
         made.contract,
@@ -176,11 +195,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("way", choices=sorted(WAYS))
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--model", default=MODEL)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     logger.remove()
-    inputs = obtain_inputs(args.cache)
+    inputs = obtain_inputs(args.cache, args.model)
     print(json.dumps(WAYS[args.way](inputs, args)))
 
 

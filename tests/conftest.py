@@ -14,7 +14,6 @@ os.environ.update(
 
 import pytest
 
-from appliance.catalog.library import WEIGHTS_FILE, Library, builtin_models_dir
 from appliance.errors import ModelError
 from tests.support.models import write_bright_spots
 
@@ -64,6 +63,8 @@ def test_data():
 @pytest.fixture(scope="session")
 def centernet():
     """The real detector's weights: from APPLIANCE_TEST_MODELS, or pulled once and kept."""
+    from appliance.catalog.library import WEIGHTS_FILE, Library, builtin_models_dir
+
     given = os.environ.get("APPLIANCE_TEST_MODELS")
     if given:
         path = Path(given) / CENTERNET / WEIGHTS_FILE

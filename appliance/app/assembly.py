@@ -3,29 +3,36 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
 
-from appliance import __version__, engines, tasks
+from appliance import __version__, tasks
+from appliance.app.choices import ANY, AUTO, backends, choices, obstacle
+from appliance.app.clock import wall_s
 from appliance.catalog.inspection import inspect_onnx
 from appliance.catalog.library import Library, builtin_models_dir
 from appliance.engines import Backend
-from appliance.errors import EngineError
 from appliance.optimizer import heads
-from appliance.optimizer.build import Optimizer
-from appliance.optimizer.cache import SIDECAR, EngineCache, EngineKey
+from appliance.optimizer.build import Optimizer, Wishes
+from appliance.optimizer.cache import EngineCache
+from appliance.optimizer.frames import Frames, is_picture
 from appliance.optimizer.heads import Head
+from appliance.optimizer.key import EngineKey
+from appliance.optimizer.sidecar import SIDECAR
+from appliance.optimizer.verification import Limits
 from appliance.registry import plugins
+from appliance.runtimes import BuildOptions
 from appliance.settings import Problem, Settings, SettingsProblems
 from appliance.settings.variables import camera_variables, station_variables
 from appliance.tasks import Task
+from appliance.values import Precision
 
-DEFAULT_BACKEND = "onnxruntime"
-ENGINES = "engines"  # below the cache folder
+ENGINES, TIMINGS = "engines", "timings"  # below the cache folder
+VERIFY = "verify"  # a folder of frames beside the weights
 
 
 def library_of(settings: Settings) -> Library:
@@ -33,37 +40,45 @@ def library_of(settings: Settings) -> Library:
     return Library(builtin_models_dir(), settings.paths.state / "models")
 
 
-def backend_of(settings: Settings) -> Backend:
-    """The engine backend that was asked for."""
-    asked = settings.engine.backend
-    return plugins(engines, "ENGINE", Backend)[DEFAULT_BACKEND if asked == "auto" else asked]
-
-
 def optimizer_of(settings: Settings) -> Optimizer:
     """What builds this station's engines."""
+    asked, shipped = settings.engine, settings.engine.shipped
     return Optimizer(
         cache=EngineCache(settings.paths.cache / ENGINES),
+        shipped=EngineCache(shipped) if shipped is not None else None,
         heads=plugins(heads, "HEAD", Head),
         tasks=plugins(tasks, "TASK", Task),
-        backend=backend_of(settings),
-        threads=settings.engine.threads,
+        wishes=Wishes(
+            precision=asked.precision,
+            limits={each: Limits(*settings.verify.of(each)) for each in Precision},
+            options=BuildOptions(
+                workspace_mb=asked.workspace_mb,
+                optimization_level=asked.optimization_level,
+                compatibility=asked.compatibility,
+                timings=settings.paths.cache / TIMINGS,
+            ),
+            threads=asked.threads,
+        ),
+        wall_s=wall_s,
     )
 
 
-def versions_of(backend: Backend) -> dict[str, str]:
+def versions() -> dict[str, str]:
     """The appliance and the libraries that decide how it sees."""
-    try:
-        runtime = backend.version()
-    except EngineError as error:
-        runtime = str(error)
     return {
         "Vision Appliance": __version__,
         "Python": sys.version.split()[0],
-        backend.name: runtime,
+        **{backend.title: _version_or_not(backend) for backend in backends().values()},
         "OpenCV": cv2.__version__,
         "NumPy": np.__version__,
         "System": f"{os.uname().sysname} {os.uname().release} {os.uname().machine}",
     }
+
+
+def _version_or_not(backend: Backend) -> str:
+    """The version; where nothing here runs it, why."""
+    missing = obstacle(backend)
+    return backend.version() if missing is None else f"not here: {missing}"
 
 
 def models_in_use(settings: Settings) -> tuple[str, ...]:
@@ -80,10 +95,24 @@ def engines_in_use(settings: Settings) -> tuple[EngineKey, ...]:
     """
     library, optimizer = library_of(settings), optimizer_of(settings)
     return tuple(
-        optimizer.key(library.card(name), library.weights(name))
+        optimizer.key(library.card(name), library.weights(name), backend)
         for name in models_in_use(settings)
         if library.is_obtained(name)
+        for backend in choices(settings).backends
     )
+
+
+def frames_for(settings: Settings, model: str) -> Frames | None:
+    """The pictures in the model's verify folder, the station's before the shipped one's."""
+    for folder in (verify_folder(settings, model), builtin_models_dir() / model / VERIFY):
+        if folder.is_dir() and any(map(is_picture, folder.iterdir())):
+            return Frames.of(folder)
+    return None
+
+
+def verify_folder(settings: Settings, model: str) -> Path:
+    """Where pictures lie by which this station verifies a model."""
+    return settings.paths.state / "models" / model / VERIFY
 
 
 def sidecars_of(settings: Settings) -> Mapping[str, str]:
@@ -100,12 +129,21 @@ def sidecars_of(settings: Settings) -> Mapping[str, str]:
     return found
 
 
-def check_models(settings: Settings) -> None:
-    """Refuse names that no model has: they can only be judged once the state folder is known.
+def check_choices(settings: Settings) -> None:
+    """Refuse what no variable says wrong by itself.
+
+    Names of models can only be judged once the state folder is known, and a runtime that is
+    required can only be had where it is looked for.
 
     Raises:
-        SettingsProblems: with every variable that names such a model.
+        SettingsProblems: with every variable that is in the way.
     """
+    problems = [*_unknown_models(settings), *_contradictions(settings)]
+    if problems:
+        raise SettingsProblems(problems)
+
+
+def _unknown_models(settings: Settings) -> Iterator[Problem]:
     library = library_of(settings)
     known = {"", *library.names()}
     named = [(station_variables(), settings.model)]
@@ -115,14 +153,23 @@ def check_models(settings: Settings) -> None:
         "name of a folder with a model.toml, below models in the state folder, "
         f"or of a model that ships: {', '.join(library.shipped_names())}"
     )
-    problems = [
-        Problem.of(variable, "names a model that is not here", expected=expected)
-        for variables, name in named
-        for variable in variables
-        if variable.path[-1] == "model" and name not in known
-    ]
-    if problems:
-        raise SettingsProblems(problems)
+    for variables, name in named:
+        for variable in variables:
+            if variable.path[-1] == "model" and name not in known:
+                yield Problem.of(variable, "names a model that is not here", expected=expected)
+
+
+def _contradictions(settings: Settings) -> Iterator[Problem]:
+    asked, required = settings.engine.backend, settings.engine.require
+    if asked in {AUTO, required} or required == ANY:
+        return
+    for variable in station_variables():
+        if variable.path == ("engine", "require"):
+            yield Problem.of(
+                variable,
+                "wants another runtime than APPLIANCE_ENGINE__BACKEND",
+                expected="the same in both, or APPLIANCE_ENGINE__BACKEND=auto",
+            )
 
 
 def hardware() -> dict[str, str]:

@@ -59,7 +59,8 @@ def prepare_demo(environ: Mapping[str, str], say: Callable[[str], None]) -> Stag
     if not clip.is_file():
         obtain(CLIP, folder)
     say("Building the engine and comparing it with the original ...")
-    for sentence in build_models(settings, [settings.model], clip, lambda *_: None):
+    names = [settings.model]
+    for sentence in build_models(settings, names, frames=clip, only="", progress=lambda *_: None):
         say(sentence)
     password = secrets.token_urlsafe(9)
     made_up = {

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from appliance import __version__
+from appliance.app.assembly import verify_folder
+from appliance.app.clock import wall_s
 from appliance.app.preparer import Preparer
 from appliance.buffers import Lease
 from appliance.capture import sources
@@ -12,11 +14,13 @@ from appliance.capture.camera import Camera
 from appliance.capture.contract import CameraSpec, Source, choose
 from appliance.capture.timing import Timing
 from appliance.errors import ApplianceError
+from appliance.pipeline.collector import Collector
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
 from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.served import ServedModel
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
@@ -27,8 +31,6 @@ from appliance.settings import Settings
 from appliance.values import Result, Stage
 
 JOIN_S = 2.0
-
-wall_s = time.time  # noqa: TID251 - the one wall clock, injected from here; only ever a label
 
 
 class Thread(Protocol):
@@ -74,6 +76,7 @@ class Pipeline:
         metrics: for Prometheus.
         start_up: how the start went.
         history: the last hour of each camera.
+        reports: the report on the engine of a model, by the model's name.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Pipeline:
             publish, fps=settings.live.fps, quality=settings.live.quality, clock_ns=clock_ns
         )
         self._preparer = Preparer(settings, len(names))
+        self.reports = self._preparer.report
         self._cameras = self._made(settings)
         self._loop = Loop(
             [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
@@ -110,6 +114,14 @@ class Pipeline:
             asked=settings.engine.backend,
             prepare=self._preparer.prepare,
             install=self._loop.install,
+            withdraw=self._loop.withdraw,
+        )
+        self._collector = Collector(
+            {name: verify_folder(settings, name) for name in names},
+            self.models,
+            wanted=settings.verify.pictures,
+            on_enough=self._room.again,
+            clock_ns=clock_ns,
         )
         self.station = Station(
             cameras=self._cameras,
@@ -144,6 +156,7 @@ class Pipeline:
     def start(self) -> None:
         """Everything begins; nothing here waits for a camera or an engine."""
         self.encoder.start()
+        self._collector.start()
         self._loop.start()
         self._room.start()
         for camera in self._cameras.values():
@@ -152,7 +165,8 @@ class Pipeline:
     def stop(self) -> bool:
         """End everything; False if a thread is still in a call that does not return."""
         self._preparer.stop()
-        parts: list[Thread] = [*self._cameras.values(), self._room, self._loop, self.encoder]
+        parts: list[Thread] = [*self._cameras.values(), self._room, self._loop]
+        parts += [self.encoder, self._collector]
         for part in parts:
             part.stop()
         deadline_s = time.monotonic() + JOIN_S
@@ -168,6 +182,7 @@ class Pipeline:
         self.metrics.observe(result)
         self._room.recovered(self.models[result.camera])
         self.encoder.offer(result, lease)
+        self._collector.offer(result, lease)
 
-    def _on_failure(self, model: str, error: ApplianceError) -> None:
-        self._room.failed(model, error)
+    def _on_failure(self, served: ServedModel | None, error: ApplianceError) -> None:
+        self._room.failed(served, error)

@@ -17,9 +17,9 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance import __version__
-from appliance.app.assembly import backend_of, sidecars_of, versions_of
-from appliance.app.clock import clock_doubt
-from appliance.app.pipeline import Pipeline, wall_s
+from appliance.app.assembly import sidecars_of, versions
+from appliance.app.clock import clock_doubt, wall_s
+from appliance.app.pipeline import Pipeline
 from appliance.errors import SettingsError, StoreError
 from appliance.logs import Ring
 from appliance.pipeline.hardware import Hardware
@@ -220,10 +220,11 @@ def _application(
         roles={user.name: user.role for user in settings.auth.users},
         settings=effective(loaded),
         ring=ring,
-        versions=versions_of(backend_of(settings)),
+        versions=versions(),
         state_folder=str(settings.paths.state),
         history=pipeline.history.hour,
         hardware=Hardware(settings.paths.state).reading,
+        reports=pipeline.reports,
     )
     return web_application(
         WebParts(

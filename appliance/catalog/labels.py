@@ -36,14 +36,13 @@ class Labels:
     names: tuple[str, ...]
     source: LabelSource
 
-    def label(self, class_id: int) -> str:
-        """The class's name, or "class_7" where it has none."""
-        known = 0 <= class_id < len(self.names) and self.names[class_id]
-        return known or f"class_{class_id}"
-
     def mismatch(self, class_count: int) -> str:
-        """One warning to show where names and the model's classes differ in number, else ""."""
-        if not self.names or len(self.names) == class_count:
+        """One warning to show where names and the model's classes differ in number, else "".
+
+        Args:
+            class_count: of the model; 0 where it is unknown.
+        """
+        if not self.names or not class_count or len(self.names) == class_count:
             return ""
         return (
             f"labels: expected {class_count} names for the model's classes, "

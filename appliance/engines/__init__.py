@@ -86,7 +86,10 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Free everything; idempotent. A submit after it raises EngineError."""
+        """Free everything, the slots' arrays too; idempotent. A submit after it raises EngineError.
+
+        Whoever holds an array of a slot lets go of it before.
+        """
 
 
 @dataclass(frozen=True, slots=True)

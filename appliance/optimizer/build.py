@@ -2,26 +2,47 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import inspect_onnx
-from appliance.engines import Backend, EngineOptions
-from appliance.errors import ModelError
-from appliance.optimizer.cache import EngineCache, EngineFile, EngineKey, code_sha256
+from appliance.engines import Backend
+from appliance.errors import EngineError, ModelError
+from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.canonical import canonicalize
-from appliance.optimizer.fittings import letterbox_of
-from appliance.optimizer.frames import read_frames
+from appliance.optimizer.climbing import climb, ladder
+from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head
+from appliance.optimizer.key import EngineKey, code_sha256
 from appliance.optimizer.reference import Reference
-from appliance.optimizer.verification import Candidate, verify
+from appliance.optimizer.report import write_report
+from appliance.optimizer.rungs import Made, Maker, part_of
+from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES, EngineFile
+from appliance.optimizer.verification import Limits
+from appliance.runtimes import BuildOptions, Progress
 from appliance.tasks import Task
+from appliance.values import ModelContract, Precision
 
-PRECISION = "fp32"
 
-Progress = Callable[[str, float | None], None]
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is asked of every engine.
+
+    Attributes:
+        precision: "auto", or the narrowest one to try.
+        limits: how far an engine may be from the original, by precision.
+        options: of the build.
+        threads: CPU threads of one inference; 0 means one per physical core.
+    """
+
+    precision: str
+    limits: Mapping[Precision, Limits]
+    options: BuildOptions = field(default_factory=BuildOptions)
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,71 +51,113 @@ class Optimizer:
 
     Attributes:
         cache: where they go.
+        shipped: where engines lie that were built elsewhere; None where nothing is shipped.
         heads: by name.
         tasks: by name.
-        backend: what runs them.
-        threads: CPU threads; 0 means one per physical core.
+        wishes: what is asked of every engine.
+        wall_s: wall clock, for the date in reports.
     """
 
     cache: EngineCache
+    shipped: EngineCache | None
     heads: Mapping[str, Head]
     tasks: Mapping[str, Task]
-    backend: Backend
-    threads: int = 0
+    wishes: Wishes
+    wall_s: Callable[[], float]
 
-    def key(self, card: Card, weights: Path) -> EngineKey:
-        """What an engine of this model depends on.
+    def key(self, card: Card, weights: Path, backend: Backend) -> EngineKey:
+        """What an engine of this model on this backend depends on.
 
         Raises:
             ModelError: the weights are not a readable ONNX model.
-            EngineError: the backend is not installed.
+            EngineError: the backend is not installed, or needs a device that is not here.
         """
         return EngineKey(
             model=card.name,
             weights_sha256=inspect_onnx(weights).sha256,
-            card_sha256=_card_sha256(card),
+            card_sha256=_sha256({k: v for k, v in asdict(card).items() if k != "origin"}),
             code_sha256=code_sha256(),
-            backend=self.backend.name,
-            backend_version=self.backend.version(),
-            precision=PRECISION,
+            backend=backend.name,
+            backend_version=backend.version(),
+            precision=self.wishes.precision,
+            options=_sha256([replace(self.wishes.options, timings=None), self.wishes.limits]),
+            bound_to=backend.bound_to(self.wishes.options),
         )
 
+    def ready(self, key: EngineKey, backend: Backend) -> EngineFile | None:
+        """The engine from the cache, where it was verified on the device that is here."""
+        found = self.cache.find(key)
+        serial = serial_of(backend)
+        return found if found and serial and found.verification.device == serial else None
+
     def build(
-        self, card: Card, weights: Path, *, frames: Path | None, progress: Progress
+        self,
+        card: Card,
+        weights: Path,
+        backend: Backend,
+        *,
+        frames: Frames | None,
+        progress: Progress,
+        insists: bool = False,
     ) -> EngineFile:
         """The engine from the cache, or a new one, verified on `frames` where there are any.
 
-        An engine in the cache that is not proven is built again when there are frames now.
+        An engine in the cache that is not proven is compared again when there are more frames
+        now, and so is one that was verified on another device. Where nothing on this box runs
+        it, the engine is built, stays unverified, and serves nobody.
+
+        Args:
+            card: the model's.
+            weights: the foreign ONNX.
+            backend: what is to run it.
+            frames: real ones to compare on.
+            progress: told what is under way.
+            insists: these very frames were asked for: what is not proven is compared on them.
 
         Raises:
             ModelError: card, weights or graph are wrong.
-            EngineError: the backend refuses it, or it disagrees with the original.
+            EngineError: the backend refuses it, or no precision agrees with the original; the
+                cache remembers that.
             StoreError: the cache cannot be written.
         """
         progress("Reading the model", 0.0)
-        key = self.key(card, weights)
-        found = self.cache.find(key)
-        if found is not None and (frames is None or found.verification.verdict == "proven"):
-            return found
+        job = self._job(card, weights, backend, frames)
+        own = self.cache.find(job.key)
+        if own is not None and job.is_served_by(own, insists=insists):
+            return own
+        shipped = self.shipped.find(job.key) if self.shipped is not None else None
+        with self.cache.writing(job.key) as folder:
+            for found in (own, shipped):
+                if found is not None and job.maker.serial:
+                    made = job.judged(found, part_of(progress, 0.1, 1.0))
+                    if not made.is_refused:
+                        kept = job.kept(folder, found.contract, [made])
+                        return self.cache.commit(folder, replace(kept, refused=found.refused))
+            progress("Rewriting the graph", 0.02)
+            canonical = canonicalize(weights, card, job.head, folder / f"{Precision.FP32}.onnx")
+            rungs = ladder(self.wishes.precision, backend)
+            makes = climb(job.maker, canonical, rungs, folder, part_of(progress, 0.05, 1.0))
+            if makes[-1].is_refused:
+                job.report(folder, makes)
+                _clear(folder, keep=())
+                self.cache.refuse(folder, job.key, refused := job.failure(makes))
+                raise refused
+            return self.cache.commit(folder, job.kept(folder, canonical.contract, makes))
+
+    def _job(self, card: Card, weights: Path, backend: Backend, frames: Frames | None) -> "_Job":
         head, task = self._head(card), self._task(card)
-        with self.cache.writing(key) as folder:
-            progress("Rewriting the graph", 0.05)
-            canonical = canonicalize(weights, card, head, folder / "engine.onnx")
-            progress("Loading the engine", 0.15)
-            options = EngineOptions(precision=PRECISION, threads=self.threads)
-            engine = self.backend.load(canonical.path, canonical.contract, options)
-            try:
-                candidate = Candidate(engine, letterbox_of(card), task, card)
-                verification = verify(
-                    candidate,
-                    Reference(weights, card, head, threads=engine.report.threads),
-                    read_frames(frames) if frames is not None else (),
-                    lambda share: progress("Comparing with the original", 0.2 + 0.8 * share),
-                )
-            finally:
-                engine.close()
-            made = EngineFile(canonical.path, key, canonical.contract, verification)
-            return self.cache.commit(folder, made)
+        maker = Maker(
+            card=card,
+            task=task,
+            backend=backend,
+            reference=lambda threads: Reference(weights, card, head, threads=threads),
+            limits=self.wishes.limits.__getitem__,
+            options=self.wishes.options,
+            threads=self.wishes.threads,
+            serial=serial_of(backend),
+            frames=frames,
+        )
+        return _Job(self.key(card, weights, backend), head, maker, self.wishes, self.wall_s())
 
     def _head(self, card: Card) -> Head:
         head = self.heads.get(card.head)
@@ -112,7 +175,109 @@ class Optimizer:
         return self.tasks[card.task]
 
 
-def _card_sha256(card: Card) -> str:
-    """Of everything the card says, whatever file it came from."""
-    document = {key: value for key, value in asdict(card).items() if key != "origin"}
-    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One model on one backend on its way into the cache."""
+
+    key: EngineKey
+    head: Head
+    maker: Maker
+    wishes: Wishes
+    now_s: float
+
+    def is_served_by(self, found: EngineFile, *, insists: bool) -> bool:
+        """Whether nothing is left to do."""
+        proof, frames = found.verification, self.maker.frames
+        if proof.device != self.maker.serial:
+            return False
+        return not (insists and proof.verdict == "unproven") and not may_prove(found, frames)
+
+    def judged(self, found: EngineFile, progress: Progress) -> Made:
+        """An engine that is there, compared on this device."""
+        precision = found.verification.precision
+        return self.maker.judge(
+            found.path, found.contract, precision, self.maker.parted(precision)[1], progress
+        )
+
+    def kept(self, folder: Path, contract: ModelContract, makes: Sequence[Made]) -> EngineFile:
+        """The last of `makes` in `folder`, with its report, and nothing else there."""
+        chosen = makes[-1]
+        assert chosen.path is not None  # noqa: S101 - what was not built is refused
+        path = Path(shutil.copy(chosen.path, folder))
+        self.report(folder, makes)
+        _clear(folder, keep=(path.name,))
+        return EngineFile(
+            path=path,
+            key=self.key,
+            contract=contract,
+            verification=chosen.verification,
+            refused=tuple(made.verification for made in makes if made.is_refused),
+            memory_bytes=chosen.memory_bytes,
+        )
+
+    def report(self, folder: Path, makes: Sequence[Made]) -> None:
+        """Write the report of everything that was tried."""
+        card, backend = self.maker.card, self.maker.backend
+        facts = {
+            "Model": f"{card.title} ({card.name})",
+            "Weights": self.key.weights_sha256,
+            "Runs on": f"{backend.title} {self.key.backend_version}",
+            "Device": _device_text(backend),
+            "Asked for": f"precision {self.wishes.precision}",
+            "Made": datetime.fromtimestamp(self.now_s, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        }
+        for made in makes:
+            if made.inference_ms is not None:
+                name = f"One inference, {made.verification.precision}"
+                facts[name] = f"{made.inference_ms:.2f} ms at best"
+        trials = [made.trial for made in makes]
+        write_report(folder, facts, trials, card.detection.labels)
+
+    def failure(self, makes: Sequence[Made]) -> EngineError:
+        """Why there is no engine: what the widest rung says, which tells most."""
+        last = makes[-1].verification
+        return EngineError(
+            f"{self.key.model}: {self.maker.backend.title}, {last.precision}: {last.reason}",
+            hint=last.hint,
+        )
+
+
+def may_prove(found: EngineFile, frames: Frames | None) -> bool:
+    """Whether comparing on `frames` could prove what is not proven yet."""
+    proof = found.verification
+    seen = frames.parted()[1] if frames and proof.precision is Precision.INT8 else frames
+    return proof.verdict == "unproven" and len(seen or ()) > proof.frames
+
+
+def serial_of(backend: Backend) -> str:
+    """Of the device that runs this backend's engines here; empty where none does."""
+    try:
+        return backend.device().serial
+    except EngineError:
+        return ""  # the caller says what that means; why it is so, `appliance check` tells
+
+
+def _device_text(backend: Backend) -> str:
+    try:
+        device = backend.device()
+    except EngineError as error:
+        return f"none here: {error}"
+    return " ".join(filter(None, (device.name, device.arch, device.software)))
+
+
+def _clear(folder: Path, *, keep: Sequence[str]) -> None:
+    """Leave the report, and the files named."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in {*keep, REPORT, REPORT_FIGURES}:
+            path.unlink()
+
+
+def _sha256(document: object) -> str:
+    """Of everything that a document says."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -1,83 +1,38 @@
 """Engines on disk: one folder for each complete key, written whole or not at all.
 
-    <cache>/engines/<model>/<key>/engine.onnx   what runs
-                                  engine.json   the sidecar: key, contract, proof
+    <cache>/engines/<model>/<key>/engine.onnx|plan   what runs
+                                  engine.json        the sidecar: key, contract, proof
+                                  report.html|json   the proof for people
 
-The key is everything that could change the engine: weights, card, labels, this code, the
-backend's version, precision and the processor. Two builds of one thing may differ in bytes, so
-the inputs are hashed, never the result.
-
-An engine that is whole and still cannot be loaded is set aside under `<key>.refused`, once: its
-successor that fails too stays, and the failure with it. No start begins a second rebuild.
+Where nothing could be made of a key, `refused.json` stands there instead and says why: no start
+tries it again. An engine that is whole and still cannot be loaded is set aside under `<key>.aside`,
+once: its successor that fails too stays, and the failure with it. No start begins a second rebuild.
 """
 
 import fcntl
-import hashlib
 import json
 import os
-import platform
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from appliance.errors import EngineError, StoreError
-from appliance.optimizer.verification import Verification
-from appliance.values import ModelContract, TensorSpec
+from appliance.optimizer.key import EngineKey
+from appliance.optimizer.sidecar import (
+    SIDECAR,
+    EngineFile,
+    opened,
+    read_sidecar,
+    sealed,
+    write_sidecar,
+)
 
-SIDECAR = "engine.json"
-SCHEMA = 2
+REFUSAL = "refused.json"
 BUILDING = ".building-"
-REFUSED = ".refused"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineKey:
-    """Everything an engine depends on.
-
-    Attributes:
-        model: the model's name.
-        weights_sha256: of the foreign ONNX with its side files.
-        card_sha256: of the card as it was read, labels included.
-        code_sha256: of the optimizer itself.
-        backend: as "onnxruntime".
-        backend_version: of its library.
-        precision: as "fp32".
-        machine: the processor's architecture.
-    """
-
-    model: str
-    weights_sha256: str
-    card_sha256: str
-    code_sha256: str
-    backend: str
-    backend_version: str
-    precision: str
-    machine: str = platform.machine()
-
-    def digest(self) -> str:
-        """A short name for the folder."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFile:
-    """A built engine.
-
-    Attributes:
-        path: the file that the backend loads.
-        key: what it was made from.
-        contract: its inputs and outputs.
-        verification: how it compares with the original.
-    """
-
-    path: Path
-    key: EngineKey
-    contract: ModelContract
-    verification: Verification
+ASIDE = ".aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +44,7 @@ class Stored:
         folder: where it lies.
         size_bytes: of everything in it.
         made_s: wall clock of its last change.
-        about: as "onnxruntime 1.31.1 fp32, proven", or what is wrong with it.
+        about: as "tensorrt 11.4 fp16, proven", or what is wrong with it.
     """
 
     model: str
@@ -107,24 +62,21 @@ class EngineCache:
 
     def find(self, key: EngineKey) -> EngineFile | None:
         """The engine for `key`, or None where none is complete and intact."""
-        folder = self._place(key)
+        return read_sidecar(self._place(key), key)
+
+    def refusal(self, key: EngineKey) -> EngineError | None:
+        """Why no engine can be made of `key`, where that was found out before."""
         try:
-            sidecar = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-            own_sha256 = sidecar.pop("sidecar_sha256")
-            engine = folder / sidecar["engine"]
-            intact = (
-                sidecar["schema"] == SCHEMA
-                and own_sha256 == _document_sha256(sidecar)
-                and sidecar["key"] == asdict(key)
-                and sidecar["engine_sha256"] == file_sha256(engine)
-            )
-            return _from_sidecar(engine, key, sidecar) if intact else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # half a folder is no engine: it is built again
+            document = opened((self._place(key) / REFUSAL).read_text(encoding="utf-8"))
+            if document["key"] != asdict(key):
+                return None
+            return EngineError(document["message"], hint=document["hint"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # half a refusal is none: it is tried again
 
     @contextmanager
     def writing(self, key: EngineKey) -> Iterator[Path]:
-        """A temporary folder that `commit` makes the engine's; gone if it does not.
+        """A temporary folder that `commit` or `refuse` makes the key's; gone if neither does.
 
         What builds that were killed have left is cleared first: nobody else would.
 
@@ -149,20 +101,28 @@ class EngineCache:
         Raises:
             StoreError: the cache cannot be written.
         """
-        place = self._place(engine.key)
         try:
-            (folder / SIDECAR).write_text(_to_sidecar(engine), encoding="utf-8")
-            for path in (*folder.iterdir(), folder):
-                _sync(path)
-            shutil.rmtree(place, ignore_errors=True)
-            folder.rename(place)
-            _sync(place.parent)
+            write_sidecar(engine)
         except OSError as error:
             raise _unwritable(error) from error
+        self._put(folder, engine.key)
         found = self.find(engine.key)
         if found is None:
             raise EngineError(f"{engine.key.model}: the engine just written cannot be read back")
         return found
+
+    def refuse(self, folder: Path, key: EngineKey, error: EngineError) -> None:
+        """Make `folder` the place of the reason why there is no engine for `key`. Atomic.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        document = {"key": asdict(key), "message": str(error), "hint": error.hint}
+        try:
+            (folder / REFUSAL).write_text(sealed(document), encoding="utf-8")
+        except OSError as problem:
+            raise _unwritable(problem) from problem
+        self._put(folder, key)
 
     def set_aside(self, engine: EngineFile) -> bool:
         """Put an engine that cannot be loaded out of the way, so that it is built again.
@@ -174,7 +134,7 @@ class EngineCache:
             StoreError: the cache cannot be written.
         """
         place = self._place(engine.key)
-        aside = place.with_name(place.name + REFUSED)
+        aside = place.with_name(place.name + ASIDE)
         if aside.exists():
             return False
         try:
@@ -191,36 +151,54 @@ class EngineCache:
         return sorted(found, key=lambda each: (each.model, -each.made_s))
 
     def prune(self, keep: Collection[EngineKey]) -> list[Stored]:
-        """Remove every engine but those of `keep`, and what was set aside.
+        """Remove every engine but those of `keep`, refusals, and what was set aside.
 
         Raises:
             StoreError: the cache cannot be written.
         """
-        places = {self._place(key) for key in keep}
-        gone = [each for each in self.stored() if each.folder not in places]
+        return _removed([e for e in self.stored() if not self._is_engine_of(e, keep)])
+
+    def keep_within(self, quota_bytes: int, keep: Collection[EngineKey]) -> list[Stored]:
+        """Remove what is not of `keep`, the oldest first, until the rest fits into the quota.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        stored = self.stored()
+        excess = sum(each.size_bytes for each in stored) - quota_bytes
+        gone: list[Stored] = []
+        for each in sorted(stored, key=lambda each: each.made_s):
+            if excess > 0 and not self._is_engine_of(each, keep):
+                excess -= each.size_bytes
+                gone.append(each)
+        return _removed(gone)
+
+    def _is_engine_of(self, stored: Stored, keys: Collection[EngineKey]) -> bool:
+        places = {self._place(key) for key in keys}
+        return stored.folder in places and not (stored.folder / REFUSAL).exists()
+
+    def _put(self, folder: Path, key: EngineKey) -> None:
+        place = self._place(key)
         try:
-            for each in gone:
-                shutil.rmtree(each.folder)
+            for path in (*folder.iterdir(), folder):
+                _sync(path)
+            shutil.rmtree(place, ignore_errors=True)
+            folder.rename(place)
+            _sync(place.parent)
         except OSError as error:
             raise _unwritable(error) from error
-        return gone
 
     def _place(self, key: EngineKey) -> Path:
         return self._folder / key.model / key.digest()
 
 
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def code_sha256() -> str:
-    """Of the optimizer's own source: another rule is another engine."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _removed(gone: list[Stored]) -> list[Stored]:
+    try:
+        for each in gone:
+            shutil.rmtree(each.folder)
+    except OSError as error:
+        raise _unwritable(error) from error
+    return gone
 
 
 def _unwritable(error: OSError) -> StoreError:
@@ -273,47 +251,20 @@ def _stored(folder: Path) -> Stored:
 
 
 def _about(folder: Path) -> str:
-    if folder.name.endswith(REFUSED):
+    if folder.name.endswith(ASIDE):
         return "could not be loaded, set aside"
+    if (folder / REFUSAL).exists():
+        return "no engine: " + _told(folder / REFUSAL, "message")
     try:
-        sidecar = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-        key, verdict = sidecar["key"], sidecar["verification"]["verdict"]
-        return f"{key['backend']} {key['backend_version']} {key['precision']}, {verdict}"
+        document = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        key, proof = document["key"], document["verification"]
+        return f"{key['backend']} {key['backend_version']} {proof['precision']}, {proof['verdict']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged, will be built again"
 
 
-def _to_sidecar(engine: EngineFile) -> str:
-    document = {
-        "schema": SCHEMA,
-        "engine": engine.path.name,
-        "engine_sha256": file_sha256(engine.path),
-        "key": asdict(engine.key),
-        "contract": asdict(engine.contract),
-        "verification": engine.verification.as_dict(),
-    }
-    sealed = {**document, "sidecar_sha256": _document_sha256(document)}
-    return json.dumps(sealed, indent=2) + "\n"
-
-
-def _document_sha256(document: Mapping[str, Any]) -> str:
-    """Of what a sidecar says, however it is written: a flipped bit in it must not pass."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _from_sidecar(engine: Path, key: EngineKey, sidecar: Mapping[str, Any]) -> EngineFile:
-    contract = sidecar["contract"]
-    return EngineFile(
-        engine,
-        key,
-        ModelContract(
-            contract["task"],
-            _spec(contract["input"]),
-            tuple(_spec(output) for output in contract["outputs"]),
-        ),
-        Verification(**sidecar["verification"]),
-    )
-
-
-def _spec(document: Mapping[str, Any]) -> TensorSpec:
-    return TensorSpec(document["name"], tuple(document["shape"]), document["dtype"])
+def _told(path: Path, name: str) -> str:
+    try:
+        return str(opened(path.read_text(encoding="utf-8"))[name])
+    except (OSError, ValueError, KeyError):
+        return "the reason is damaged, will be tried again"

@@ -1,6 +1,12 @@
-"""Real frames to verify with: pictures of a folder, or a stretch of a video."""
+"""Real frames to verify and calibrate with: pictures of a folder, or a stretch of a video.
+
+Read anew each time somebody looks at them: a hundred frames in memory would be more than a small
+box has.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,24 +19,59 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 LIMIT = 100  # frames; enough to prove, few enough for a small box
 
 
-def read_frames(path: Path) -> list[U8]:
-    """At most LIMIT frames (H, W, 3) uint8 BGR, spread evenly over what there is.
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """At most LIMIT frames (H, W, 3) uint8 BGR, the same each time.
 
-    Raises:
-        ModelError: nothing there can be read as a picture.
+    Attributes:
+        source: a video, or its pictures.
+        count: how many there are.
+        start: the first one, where only some are meant.
+        step: from one to the next.
     """
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-        frames = [_picture(file) for file in _spread(files)]
-    elif path.suffix.lower() in PICTURES:
-        frames = [_picture(path)]
-    else:
-        frames = list(_video(path))
-    if not frames:
-        raise ModelError(
-            f"{path.name}: no picture to verify with", hint="Give a folder of pictures or a video."
-        )
-    return frames
+
+    source: Path | tuple[Path, ...]
+    count: int
+    start: int = 0
+    step: int = 1
+
+    @classmethod
+    def of(cls, path: Path) -> "Frames":
+        """The frames of a folder of pictures, of one picture, or of a video.
+
+        Raises:
+            ModelError: nothing there can be read as a picture.
+        """
+        source: Path | tuple[Path, ...] = path
+        if path.is_dir():
+            source = _spread(sorted(f for f in path.iterdir() if is_picture(f)))
+        elif is_picture(path):
+            source = (path,)
+        count = sum(1 for _ in _video(path)) if isinstance(source, Path) else len(source)
+        if not count:
+            raise ModelError(
+                f"{path.name}: no picture to verify with",
+                hint="Give a folder of pictures or a video.",
+            )
+        return cls(source, count)
+
+    def parted(self) -> tuple["Frames", "Frames"]:
+        """Every other frame, and those between: what was calibrated on proves nothing."""
+        whole = (self.source, self.count)
+        return Frames(*whole, 0, 2), Frames(*whole, 1 if self.count > 1 else 0, 2)
+
+    def __len__(self) -> int:
+        return len(range(self.start, self.count, self.step))
+
+    def __iter__(self) -> Iterator[U8]:
+        if isinstance(self.source, Path):
+            return islice(_video(self.source), self.start, None, self.step)
+        return map(_picture, self.source[self.start :: self.step])
+
+
+def is_picture(path: Path) -> bool:
+    """By its name; a hidden file is one that is still being written."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
 def _picture(path: Path) -> U8:
@@ -40,9 +81,9 @@ def _picture(path: Path) -> U8:
     return np.asarray(picture, np.uint8)
 
 
-def _spread(files: list[Path]) -> list[Path]:
+def _spread(files: list[Path]) -> tuple[Path, ...]:
     step = max(1, -(-len(files) // LIMIT))
-    return files[::step]
+    return tuple(files[::step])
 
 
 def _video(path: Path) -> Iterator[U8]:

@@ -6,7 +6,7 @@ one before; a picture is encoded straight from the frame slot, which its lease k
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from appliance.buffers import Lease
 from appliance.pipeline.part import Part
-from appliance.values import Result
+from appliance.readings import PictureReading
+from appliance.values import Result, Skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class LiveEncoder(Part):
         self._watched: Counter[str] = Counter()
         self._waiting: dict[str, tuple[Result, Lease]] = {}
         self._due_ns: dict[str, int] = {}
+        self._sent: Counter[str] = Counter()
+        self._skips: dict[str, Counter[Skip]] = {}
 
     @override
     def stop(self) -> None:
@@ -86,14 +89,36 @@ class LiveEncoder(Part):
                 return
             if self._clock_ns() < self._due_ns.get(result.camera, 0):
                 return
-            self._let_go(result.camera)
+            if self._let_go(result.camera):
+                self._skips.setdefault(result.camera, Counter())[Skip.ENCODER] += 1
             self._waiting[result.camera] = (result, lease.retain())
             self._changed.notify_all()
 
-    def _let_go(self, camera: str) -> None:
+    def sent(self, camera: str) -> None:
+        """A viewer was sent a picture of `camera`."""
+        with self._changed:
+            self._sent[camera] += 1
+
+    def skipped(self, camera: str) -> None:
+        """A viewer missed a picture of `camera`: it had not drawn the one before."""
+        with self._changed:
+            self._skips.setdefault(camera, Counter())[Skip.VIEWER] += 1
+
+    def pictures(self) -> Mapping[str, PictureReading]:
+        """What became of the pictures of each camera that was watched."""
+        with self._changed:
+            cameras = self._sent.keys() | self._skips.keys()
+            return {
+                camera: PictureReading(self._sent[camera], dict(self._skips.get(camera, {})))
+                for camera in cameras
+            }
+
+    def _let_go(self, camera: str) -> bool:
+        """Release the picture that waits; whether there was one."""
         waiting = self._waiting.pop(camera, None)
         if waiting is not None:
             waiting[1].release()
+        return waiting is not None
 
     @override
     def _run(self) -> None:

@@ -2,29 +2,50 @@
 
 One thread, so that the page is there while an engine is built. A model that fails says why and
 leaves the others alone.
+
+A model may get several engines, one after the other: what serves while a better one is built,
+then that one. An engine that keeps failing, or whose device is gone, is given up for this run, and
+its model is brought up again without its backend: once for each backend, so that nothing loops.
+Where nothing else runs the model, the engine that fails goes on being tried with every frame.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from loguru import logger
 from typing_extensions import override
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, DeviceLostError, EngineError
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
 from appliance.values import EngineState
 
+PATIENCE = 5  # frames that fail in a row until another backend is tried
+TRIED_AGAIN = "It is tried again at the next start of the station."
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A loaded model and what is known of its proof."""
+    """A loaded model, what is known of its proof, and why it is not what was asked for.
+
+    Attributes:
+        served: the model, ready for frames.
+        verdict: "proven" or "unproven".
+        proof: the verdict in a sentence.
+        fallback: why this is not what was asked for, without a full stop; empty if it is.
+        next_step: what a person can do about that.
+        notice: what a person should know, and nothing has to be done about it.
+    """
 
     served: ServedModel
     verdict: str
     proof: str
+    fallback: str = ""
+    next_step: str = ""
+    notice: str = ""
 
 
 class Progress(Protocol):
@@ -34,17 +55,82 @@ class Progress(Protocol):
         """Note it; must not block."""
 
 
-Prepare = Callable[[str, Progress], Prepared]
+class Prepare(Protocol):
+    """From a model's name to loaded models, each of which takes the place of the one before."""
+
+    def __call__(
+        self, name: str, progress: Progress, without: frozenset[str]
+    ) -> Iterator[Prepared]:
+        """One or more; `without` names backends that failed in this run and are not used again.
+
+        Raises:
+            ApplianceError: the model cannot be had, or nothing runs it; what was given just now
+                must not serve either.
+        """
+
+
+@dataclass(slots=True)
+class _Place:
+    """One model's place in the room.
+
+    Attributes:
+        blank: its reading before anything runs.
+        running: its reading as of the engine that was installed last; None before the first.
+        served: what that engine serves.
+        trouble: why no result comes; None where results come, or nothing runs yet.
+        under_way: what is being done, and 0..1 of it.
+        in_a_row: failures since the last result.
+        given_up: backends that failed in this run, and how.
+        is_wanted: it waits to be brought up.
+    """
+
+    blank: EngineReading
+    running: EngineReading | None = None
+    served: ServedModel | None = None
+    trouble: ApplianceError | None = None
+    under_way: tuple[str, float | None] | None = None
+    in_a_row: int = 0
+    failures: int = 0
+    replacements: int = 0
+    given_up: dict[str, str] = field(default_factory=dict)
+    is_wanted: bool = True
+
+    def reading(self) -> EngineReading:
+        counted = replace(
+            self.running or self.blank, failures=self.failures, replacements=self.replacements
+        )
+        if self.under_way is not None:
+            sentence, progress = self.under_way
+            if self.running is not None and self.trouble is None:
+                return replace(counted, sentence=sentence, progress=progress)
+            return replace(
+                self.blank,
+                state=EngineState.BUILDING,
+                sentence=sentence,
+                progress=progress,
+                fallback="; ".join(self.given_up.values()),
+                failures=self.failures,
+                replacements=self.replacements,
+            )
+        if self.trouble is not None:
+            return replace(
+                counted,
+                state=EngineState.FAILED,
+                sentence=str(self.trouble),
+                next_step=self.trouble.hint,
+            )
+        return counted
 
 
 class EngineRoom(Part):
-    """Prepares models in the order given, then rests.
+    """Prepares models in the order given, and again where an engine is given up.
 
     Args:
         models: names of the models in use.
         asked: the backend setting's word.
-        prepare: from a name to a loaded model; raises ApplianceError.
-        install: hands a model to the loop.
+        prepare: from a name to loaded models.
+        install: hands a model to the loop, in the place of the one of the same name.
+        withdraw: has the loop serve no model of this name any more.
     """
 
     def __init__(
@@ -54,68 +140,181 @@ class EngineRoom(Part):
         asked: str,
         prepare: Prepare,
         install: Callable[[ServedModel], None],
+        withdraw: Callable[[str], None],
     ) -> None:
         super().__init__("engines")
         self._prepare = prepare
         self._install = install
-        self._readings = {name: EngineReading(name, EngineState.WAITING, asked) for name in models}
-        self._healthy: dict[str, EngineReading] = {}
+        self._withdraw = withdraw
+        self._changed = threading.Condition()
+        self._places = {
+            name: _Place(EngineReading(name, EngineState.WAITING, asked)) for name in models
+        }
+
+    @override
+    def stop(self) -> None:
+        """End after the model at hand; idempotent."""
+        with self._changed:
+            super().stop()
+            self._changed.notify_all()
 
     def readings(self) -> tuple[EngineReading, ...]:
         """One for each model, in order."""
-        return tuple(self._readings.values())
+        with self._changed:
+            return tuple(place.reading() for place in self._places.values())
 
-    def failed(self, model: str, error: ApplianceError) -> None:
-        """An engine that ran has failed; said once, until it changes."""
-        reading = self._readings.get(model)
-        if reading is not None and reading.sentence != str(error):
-            logger.bind(model=model).error("engine: {}", error.sentence())
-            self._update(model, sentence=str(error), next_step=error.hint, state=EngineState.FAILED)
+    def again(self, model: str) -> None:
+        """Bring a model up once more: what it is made of, or compared with, has changed."""
+        with self._changed:
+            self._places[model].is_wanted = True
+            self._changed.notify_all()
+
+    def failed(self, served: ServedModel | None, error: ApplianceError) -> None:
+        """An engine that ran has failed on a frame; said once, until it changes.
+
+        Args:
+            served: what failed; None where no model was at work.
+            error: how.
+        """
+        if served is None:
+            logger.error("inference: {}", error.sentence())
+            return
+        place = self._places[served.name]
+        with self._changed:
+            place.failures += 1
+            is_last = served is place.served
+            is_new = is_last and str(place.trouble) != str(error)
+            if is_last:
+                place.trouble = error
+                place.in_a_row += 1
+                self._give_up_hopeless(place, error)
+        if is_new:
+            logger.bind(model=served.name).error("engine: {}", error.sentence())
+        elif not is_last:
+            logger.bind(model=served.name).warning("engine that was replaced: {}", error)
+
+    def _give_up_hopeless(self, place: _Place, error: ApplianceError) -> None:
+        if place.running is None or place.running.backend in place.given_up:
+            return
+        if place.in_a_row >= PATIENCE or isinstance(error, DeviceLostError):
+            place.given_up[place.running.backend] = f"{place.running.running} failed: {error}"
+            place.is_wanted = True
+            self._changed.notify_all()
 
     def recovered(self, model: str) -> None:
         """A result came: whatever was wrong is over."""
-        healthy = self._healthy.get(model)
-        if healthy is not None and self._readings[model].state is EngineState.FAILED:
+        place = self._places[model]
+        with self._changed:
+            place.in_a_row = 0
+            was_over = place.trouble is None or place.running is None
+            if not was_over:
+                place.trouble = None
+        if not was_over:
             logger.bind(model=model).info("engine: runs again")
-            self._readings[model] = healthy
 
     @override
     def _run(self) -> None:
-        for model in list(self._readings):
-            if self._stop.is_set():
-                return
+        while (model := self._next()) is not None:
+            before = self._places[model].served
             try:
                 self._bring_up(model)
             except ApplianceError as error:
-                if self._stop.is_set():
-                    return  # a build that ends with the station is no failure
-                self.failed(model, error)
+                self._not_brought_up(model, error, before)
             except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
                 logger.bind(model=model).exception("engine: unexpected error")
-                self.failed(model, ApplianceError(f"engine failed: {type(error).__name__}"))
+                told = ApplianceError(f"engine failed: {type(error).__name__}")
+                self._not_brought_up(model, told, before)
+
+    def _next(self) -> str | None:
+        """The next model to bring up; waits for one, and gives None at the end."""
+        with self._changed:
+            while not self._stop.is_set():
+                for name, place in self._places.items():
+                    if place.is_wanted:
+                        place.is_wanted = False
+                        return name
+                self._changed.wait()
+            return None
 
     def _bring_up(self, model: str) -> None:
+        place = self._places[model]
+        given_up = dict(place.given_up)
+        before = place.served
+        for prepared in self._prepare(model, self._noting(model), frozenset(given_up)):
+            self._put_in_place(place, prepared, given_up)
+            if self._stop.is_set():
+                return  # the loop closes what it was given
+        if place.served is before:
+            raise EngineError("nothing on this box runs it")
+        with self._changed:
+            place.under_way = None
+
+    def _noting(self, model: str) -> Progress:
+        place = self._places[model]
+
         def note(sentence: str, progress: float | None) -> None:
-            self._update(model, state=EngineState.BUILDING, sentence=sentence, progress=progress)
+            with self._changed:
+                is_new = place.under_way is None or place.under_way[0] != sentence
+                place.under_way = sentence, progress
+            if is_new:
+                logger.bind(model=model).info("engine: {}", sentence)
 
-        prepared = self._prepare(model, note)
-        self._install(prepared.served)
-        report = prepared.served.engine.report
-        self._healthy[model] = self._readings[model] = EngineReading(
-            model=model,
-            state=EngineState.RUNNING,
-            asked=report.asked,
-            running=report.running,
-            backend=report.backend,
-            version=report.version,
-            precision=report.precision,
-            verdict=prepared.verdict,
-            proof=prepared.proof,
-            sentence=report.note,
-        )
-        logger.bind(model=model).info(
-            "engine: {} {} {}, {}", report.running, report.version, report.precision, prepared.proof
-        )
+        return note
 
-    def _update(self, model: str, **changes: object) -> None:
-        self._readings[model] = replace(self._readings[model], **changes)  # type: ignore[arg-type]
+    def _put_in_place(self, place: _Place, prepared: Prepared, given_up: Mapping[str, str]) -> None:
+        served, reading = prepared.served, _described(prepared, given_up)
+        with self._changed:
+            is_new = served is not place.served  # else only what is known of it has changed
+            place.replacements += is_new and place.served is not None
+            place.served, place.running = served, reading
+            place.trouble, place.under_way, place.in_a_row = None, None, 0
+            place.is_wanted = False  # what was given up meanwhile is replaced by this
+        if is_new:
+            self._install(served)
+        say = logger.bind(model=served.name)
+        what = f"{reading.running} {reading.version} {reading.precision}, {reading.proof}"
+        if reading.fallback:
+            say.warning("engine: {}; fallback: {}", what, reading.fallback)
+        else:
+            say.info("engine: {}", what)
+        if reading.notice:
+            say.warning("engine: {}", reading.notice)
+
+    def _not_brought_up(
+        self, model: str, error: ApplianceError, before: ServedModel | None
+    ) -> None:
+        """The model has failed; what ran before runs on, or goes on failing.
+
+        What was put in place just now goes: in the end it was refused, too.
+        """
+        place = self._places[model]
+        with self._changed:
+            if self._stop.is_set():
+                return  # a build that ends with the station is no failure
+            place.under_way = None
+            if place.served is not before:
+                self._withdraw(model)
+                place.served = place.running = None
+            if place.running is None:
+                place.trouble = error
+        logger.bind(model=model).error("engine: {}", error.sentence())
+
+
+def _described(prepared: Prepared, given_up: Mapping[str, str]) -> EngineReading:
+    """What runs. What was given up in this run is why, whatever else stands in its way."""
+    report = prepared.served.engine.report
+    reasons = "; ".join(given_up.values())
+    return EngineReading(
+        model=prepared.served.name,
+        state=EngineState.RUNNING,
+        asked=report.asked,
+        running=report.running,
+        backend=report.backend,
+        version=report.version,
+        precision=report.precision,
+        verdict=prepared.verdict,
+        proof=prepared.proof,
+        fallback=reasons or prepared.fallback or report.note,
+        next_step=TRIED_AGAIN if reasons else prepared.next_step,
+        notice=prepared.notice,
+    )

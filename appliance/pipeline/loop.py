@@ -3,6 +3,10 @@
 It takes the newest frame of each camera in turn, fits it into a free engine slot and submits.
 While engines work, a free slot waits for the next frame, and whatever comes first is served
 first: the frame or the oldest result of a model.
+
+An engine may take the place of another: it gets every frame from then on, and the other ends as
+soon as its own frames in flight are finished. Results keep their order, for a model's oldest frame
+is finished first, whichever engine has it.
 """
 
 import threading
@@ -62,7 +66,7 @@ class Loop(Part):
         lanes: the cameras, in the order in which they take turns.
         on_result: gets each result with the lease on its frame, in the loop's thread; it
             retains the lease if it needs the pixels after it returns.
-        on_failure: gets the model's name and the error when an engine fails.
+        on_failure: gets the model at work, None before the first, and the error.
         heartbeat: ticked every turn.
         clock_ns: monotonic.
     """
@@ -72,7 +76,7 @@ class Loop(Part):
         lanes: Sequence[Lane],
         *,
         on_result: Callable[[Result, Lease], None],
-        on_failure: Callable[[str, ApplianceError], None],
+        on_failure: Callable[[ServedModel | None, ApplianceError], None],
         heartbeat: Heartbeat,
         clock_ns: Callable[[], int],
     ) -> None:
@@ -83,9 +87,14 @@ class Loop(Part):
         self._heartbeat = heartbeat
         self._clock_ns = clock_ns
         self._models: dict[str, ServedModel] = {}
+        self._replaced: list[ServedModel] = []  # with frames in flight
         self._wake = threading.Event()
         self._in_flight: deque[_InFlight] = deque()
-        self._at = ""  # the model at work, for the message when it fails
+        self._at: ServedModel | None = None  # at work, for the message when it fails
+        self._lock = threading.Lock()
+        # Under the lock, and so is the next: models by name, None to serve none any more.
+        self._arrived: deque[tuple[str, ServedModel | None]] = deque()
+        self._has_ended = False
 
     @override
     def stop(self) -> None:
@@ -98,9 +107,22 @@ class Loop(Part):
         self._wake.set()
 
     def install(self, model: ServedModel) -> None:
-        """Serve `model` from the next turn on. Called once for each model."""
-        self._models[model.name] = model
-        self.wake()
+        """Serve `model` from the next turn on, in the place of the one of its name.
+
+        The loop owns its engine from now on, and closes it; at once, where the loop has ended.
+        """
+        with self._lock:
+            if not self._has_ended:
+                self._arrived.append((model.name, model))
+                self.wake()
+                return
+        model.engine.close()
+
+    def withdraw(self, name: str) -> None:
+        """Serve no model of this name from the next turn on."""
+        with self._lock:
+            self._arrived.append((name, None))
+            self.wake()
 
     @override
     def _run(self) -> None:
@@ -118,12 +140,32 @@ class Loop(Part):
     def _turn(self) -> bool:
         """One frame in, or one result out, or a rest; False while an engine keeps us waiting."""
         self._wake.clear()
+        self._admit()
+        self._close_replaced()
         if self._submit_next():
             return True
         if self._in_flight:
             return self._finish_one()
         self._wake.wait(IDLE_S)
         return True
+
+    def _admit(self) -> None:
+        """Put what was installed in its place."""
+        with self._lock:
+            while self._arrived:
+                name, model = self._arrived.popleft()
+                if name in self._models:
+                    self._replaced.append(self._models.pop(name))
+                if model is not None:
+                    self._models[name] = model
+
+    def _close_replaced(self) -> None:
+        """End the engines that were replaced and have no frame in flight any more."""
+        for model in list(self._replaced):
+            if not any(job.model is model for job in self._in_flight):
+                self._at = model
+                self._replaced.remove(model)
+                model.engine.close()
 
     def _submit_next(self) -> bool:
         for _ in range(len(self._lanes)):
@@ -141,7 +183,7 @@ class Loop(Part):
     def _submit(self, lane: Lane, model: ServedModel, lease: Lease) -> None:
         lane.sequence = lease.stamp.sequence
         slot = model.free.popleft()
-        self._at = model.name
+        self._at = model
         try:
             fit = model.letterbox.place(lease.pixels, slot.frames[0])
             submitted_ns = self._clock_ns()
@@ -160,7 +202,7 @@ class Loop(Part):
         oldest = {job.model.name: job for job in reversed(self._in_flight)}
         nothing_else = len(oldest) == 1 and not any(m.free for m in self._models.values())
         for job in oldest.values():
-            self._at = job.model.name
+            self._at = job.model
             try:
                 done = job.model.engine.wait(job.slot, IDLE_S if nothing_else else POLL_S)
             except BaseException:
@@ -196,13 +238,20 @@ class Loop(Part):
         job.lease.release()
 
     def _fail(self, error: ApplianceError) -> None:
-        """Say so and go on after a pause: the next frame may do better."""
+        """Say so and go on after a pause: the next frame may do better.
+
+        The loop goes on, so its heart beats: another engine may be built meanwhile, for minutes.
+        """
         self._on_failure(self._at, error)
+        self._heartbeat.tick()
         self._stop.wait(FAILURE_PAUSE_S)
 
     def _drain(self) -> None:
         while self._in_flight:
             job = self._in_flight.popleft()
             job.lease.release()
-        for model in self._models.values():
+        with self._lock:
+            self._has_ended = True
+        arrived = (model for _, model in self._arrived if model is not None)
+        for model in (*self._models.values(), *self._replaced, *arrived):
             model.engine.close()

@@ -2,6 +2,13 @@
 
 import socket
 from collections.abc import Callable
+from typing import Final
+
+from loguru import logger
+
+from appliance.readings import whole_percent
+
+GAP_S: Final = 120  # a build that has not moved for so long may count as hung
 
 
 def notifier(address: str) -> Callable[[str], None]:
@@ -19,3 +26,30 @@ def notifier(address: str) -> Callable[[str], None]:
             channel.sendto(message.encode(), target)
 
     return send
+
+
+class BuildNotice:
+    """Tells the service manager how far a build is, and asks for more time while it moves.
+
+    Only what moves asks: a build that hangs runs into the manager's time-out.
+
+    Args:
+        notify: as `notifier` makes it.
+    """
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+        self._last: tuple[str, int | None] | None = None
+
+    def __call__(self, stage: str, progress: float | None) -> None:
+        """What is being done, and 0..1 of it or None where unknown."""
+        percent = None if progress is None else whole_percent(progress)
+        if (stage, percent) == self._last:
+            return
+        self._last = stage, percent
+        share = "" if percent is None else f", {percent} %"
+        try:
+            self._notify(f"STATUS=Building{share}: {stage}\nEXTEND_TIMEOUT_USEC={GAP_S * 10**6}")
+        except OSError as error:  # no reason to give the build up
+            logger.warning("the service manager does not listen: {}", error)
+            self._notify = notifier("")

@@ -8,7 +8,7 @@ from appliance.letterbox import Letterbox
 from appliance.tasks import Rules, Task
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ServedModel:
     """An engine with everything around it; used by the loop's thread only.
 

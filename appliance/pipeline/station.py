@@ -76,6 +76,7 @@ class Station:
             loop_age_s=loop_age_s,
             log_lines=self.log_lines(),
             start_s=self.start_up.reached_s,
+            pictures=self.encoder.pictures(),
         )
 
     def sample(self) -> None:
@@ -125,25 +126,31 @@ def judge(
     """The station in one word, and a sentence for everything that is not as it should be.
 
     Ready means that the engines run and the loop ticks. A camera that is away makes the station
-    degraded, and it stays ready: restarting it would bring no camera back.
+    degraded, and so does an engine that is not what was asked for; it stays ready: restarting it
+    would bring nothing back. A better engine that is built beside one that runs is told, too.
     """
-    reasons = [
+    faults = [
         f"{camera.name} is {camera.state}"
         for camera in cameras
         if camera.state in {CameraState.OFFLINE, CameraState.STALLED}
     ]
     if not cameras:
-        reasons.append("No camera is configured: set APPLIANCE_CAMERAS__<KEY>__URL")
-    failed = [e for e in engines if e.state is EngineState.FAILED]
+        faults.append("No camera is configured: set APPLIANCE_CAMERAS__<KEY>__URL")
+    faults += [f"{engine.model}: {engine.fallback}" for engine in engines if engine.is_fallback]
+    failed = [engine for engine in engines if engine.state is EngineState.FAILED]
     coming = [e for e in engines if e.state in {EngineState.WAITING, EngineState.BUILDING}]
-    engine_reasons = [
-        f"{engine.model}: {engine.sentence or 'loading'}" for engine in failed + coming
-    ]
+    better = [e for e in engines if e.state is EngineState.RUNNING and e.under_way()]
+    reasons = (
+        *(f"{engine.model}: {engine.sentence}" for engine in failed),
+        *(engine.under_way() or f"{engine.model}: waiting" for engine in coming),
+        *faults,
+        *(engine.under_way() for engine in better),
+    )
     if loop_age_s > STUCK_S:
-        reasons.insert(0, f"The inference loop has not moved for {loop_age_s:.0f} s")
-        return Health.FAILED, tuple(engine_reasons + reasons)
+        hangs = f"The inference loop has not moved for {loop_age_s:.0f} s"
+        return Health.FAILED, (hangs, *reasons)
     if failed:
-        return Health.FAILED, tuple(engine_reasons + reasons)
+        return Health.FAILED, reasons
     if coming:
-        return Health.STARTING, tuple(engine_reasons + reasons)
-    return (Health.DEGRADED if reasons else Health.READY), tuple(reasons)
+        return Health.STARTING, reasons
+    return (Health.DEGRADED if faults else Health.READY), reasons

@@ -34,6 +34,7 @@ class Supervisor(Part):
         self._notify = notify
         self._period_s = period_s
         self._health: Health | None = None
+        self._told = ""
 
     @override
     def _run(self) -> None:
@@ -49,10 +50,13 @@ class Supervisor(Part):
                 logger.exception("supervisor: unexpected error")
 
     def _look(self, reading: StationReading) -> None:
+        line = _line(reading)
         if reading.health is not self._health:
             self._health = reading.health
-            logger.info("station: {}", _line(reading))
-            self._notify(f"STATUS={_line(reading)}")
+            logger.info("station: {}", line)
+        if line != self._told:  # as with each percent of a build
+            self._told = line
+            self._notify(f"STATUS={line}")
         if reading.loop_age_s <= STUCK_S:
             self._notify("WATCHDOG=1")
 

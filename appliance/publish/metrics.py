@@ -18,8 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from appliance.readings import CameraReading, StationReading
-from appliance.values import CameraState, Drop, EngineState, Result
+from appliance.readings import CameraReading, PictureReading, StationReading
+from appliance.values import CameraState, Drop, EngineState, Result, Skip
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -109,6 +109,7 @@ class _Readings(Collector):
         yield from _station(reading)
         yield from _cameras(reading)
         yield self._last_results(reading)
+        yield from _pictures(reading)
         yield from _engines(reading)
 
     def _last_results(self, reading: StationReading) -> GaugeMetricFamily:
@@ -175,15 +176,52 @@ def _cameras(reading: StationReading) -> Iterator[Family]:
     yield states
 
 
+def _pictures(reading: StationReading) -> Iterator[Family]:
+    sent = CounterMetricFamily(
+        "appliance_pictures_sent", "Live pictures sent to viewers.", labels=["camera"]
+    )
+    skipped = CounterMetricFamily(
+        "appliance_pictures_skipped",
+        "Live pictures that a newer one replaced, each for one reason.",
+        labels=["camera", "reason"],
+    )
+    for camera in reading.cameras:
+        pictures = reading.pictures.get(camera.key, PictureReading())
+        sent.add_metric([camera.key], pictures.sent)
+        for reason in Skip:
+            skipped.add_metric([camera.key, reason], pictures.skips.get(reason, 0))
+    yield sent
+    yield skipped
+
+
 def _engines(reading: StationReading) -> Iterator[Family]:
     running = GaugeMetricFamily(
         "appliance_engine_running", "1 while a model's engine runs.", labels=["model"]
     )
     info = InfoMetricFamily("appliance_engine", "What was asked, and what runs.", labels=["model"])
+    fallback = GaugeMetricFamily(
+        "appliance_engine_fallback",
+        "1 while another engine runs than was asked for.",
+        labels=["model", "asked", "running"],
+    )
+    progress = GaugeMetricFamily(
+        "appliance_engine_build_progress_ratio",
+        "How far the engine under way is, 0..1; 1 while none is.",
+        labels=["model"],
+    )
+    failures = CounterMetricFamily(
+        "appliance_engine_failures", "Frames on which an engine failed.", labels=["model"]
+    )
+    replacements = CounterMetricFamily(
+        "appliance_engine_replacements",
+        "Engines that took the place of another.",
+        labels=["model"],
+    )
     for engine in reading.engines:
-        running.add_metric([engine.model], float(engine.state is EngineState.RUNNING))
+        model = [engine.model]
+        running.add_metric(model, float(engine.state is EngineState.RUNNING))
         info.add_metric(
-            [engine.model],
+            model,
             {
                 "asked": engine.asked,
                 "backend": engine.backend,
@@ -192,5 +230,9 @@ def _engines(reading: StationReading) -> Iterator[Family]:
                 "verdict": engine.verdict,
             },
         )
-    yield running
-    yield info
+        fallback.add_metric([*model, engine.asked, engine.backend], float(engine.is_fallback))
+        is_coming = engine.state is EngineState.WAITING or bool(engine.under_way())
+        progress.add_metric(model, (engine.progress or 0.0) if is_coming else 1.0)
+        failures.add_metric(model, engine.failures)
+        replacements.add_metric(model, engine.replacements)
+    yield from (running, info, fallback, progress, failures, replacements)

@@ -14,8 +14,24 @@ import onnx
 from appliance.errors import EngineError
 from appliance.values import ModelContract, Precision
 
-MULTIPLIES = {"Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
-MULTIPLIES_INT8 = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm"}
+MULTIPLIES = {
+    "Conv",
+    "ConvTranspose",
+    "FusedConv",
+    "FusedGemm",
+    "FusedMatMul",
+    "Gemm",
+    "MatMul",
+    "NhwcFusedConv",  # in half precision, on processors that have it
+}
+MULTIPLIES_INT8 = {
+    "ConvInteger",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "QGemm",
+    "QLinearConv",
+    "QLinearMatMul",
+}
 _NUMBERS: Mapping[int, Precision] = {
     onnx.TensorProto.FLOAT: Precision.FP32,
     onnx.TensorProto.FLOAT16: Precision.FP16,
@@ -96,8 +112,8 @@ def first_line(error: Exception) -> str:
 def computes(path: Path) -> Mapping[str, int]:
     """Convolutions and matrix products with weights in a file, by the numbers they compute in.
 
-    Of a file that the library itself has optimized: what it does not compute in half precision
-    stands there behind casts, and what it does not compute in int8 behind DequantizeLinear.
+    Of a file that the library itself has optimized: where it has no half-precision product, the
+    weights stand there behind a Cast, and where it has none in int8, behind DequantizeLinear.
 
     Returns:
         As {"fp32": 12, "int8": 70}.
@@ -105,10 +121,12 @@ def computes(path: Path) -> Mapping[str, int]:
     graph = onnx.load(path).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     for node in graph.node:
+        if not node.input or node.input[0] not in types:
+            continue  # no weights, but what is computed from the picture
         if node.op_type == "Cast":
             types[node.output[0]] = node.attribute[0].i
         elif node.op_type == "DequantizeLinear":
-            types[node.output[0]] = onnx.TensorProto.FLOAT
+            types[node.output[0]] = types[node.input[1]]  # its scale's
     found: Counter[str] = Counter()
     for node in graph.node:
         if node.op_type in MULTIPLIES_INT8:

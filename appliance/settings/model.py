@@ -136,8 +136,16 @@ class Engine(Section):
 
 
 class Verify(Section):
-    """How far an engine may be from the original model."""
+    """How an engine is compared with the original model, and how far it may be from it."""
 
+    pictures: int = setting(
+        0,
+        "Pictures of its cameras that the station keeps for each model, to verify and calibrate "
+        "with; it takes one every half a minute. 0 keeps none.",
+        example="60",
+        ge=0,
+        le=1000,
+    )
     f1: Limits = setting(
         {"fp32": 0.99, "fp16": 0.99, "int8": 0.97},
         "Least F1 of its detections against the original's.",
@@ -156,6 +164,15 @@ class Verify(Section):
         example="fp16=0.02",
         note=Note(form=LIMITS_FORM),
     )
+
+    def of(self, precision: str) -> tuple[float, float, float]:
+        """F1, pixels and score of one precision; the default's where it is not named."""
+        defaults = Verify()
+        return (
+            self.f1.get(precision, defaults.f1[precision]),
+            self.box_px.get(precision, defaults.box_px[precision]),
+            self.score.get(precision, defaults.score[precision]),
+        )
 
 
 class Web(Section):

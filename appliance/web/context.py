@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.logs import Ring
 from appliance.pipeline.hardware import HardwareReading
@@ -26,6 +27,8 @@ class TabContext:
         state_folder: whose disk is shown.
         history: the last hour of each camera.
         hardware: the machine now; takes some milliseconds.
+        reports: the file that tells how the engine of a model in use was verified, by the model's
+            name; None where there is none.
     """
 
     base: str
@@ -38,9 +41,15 @@ class TabContext:
     state_folder: str
     history: Callable[[], Hour]
     hardware: Callable[[], HardwareReading]
+    reports: Callable[[str], Path | None]
 
     def may(self, user: str | None, role: Role) -> bool:
         """Whether the person behind an event has at least this role."""
         order = list(Role)
         held = self.roles.get(user or "")
         return held is not None and order.index(held) >= order.index(role)
+
+    def report(self, model: str) -> Path | None:
+        """The report on the engine of a model in use; None where there is none."""
+        path = self.reports(model)
+        return path if path is not None and path.is_file() else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from appliance.web.routes import REPORT
+
 Headers = list[tuple[bytes, bytes]]
 
 _PAGE_POLICY = (
@@ -15,6 +17,8 @@ _OWN_POLICY = (
     "font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors {ancestors}; "
     "base-uri 'none'; object-src 'none'"
 )
+# A report is one file that loads nothing: it may do no more than lie there, in no origin at all.
+_REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -39,6 +43,8 @@ def secured(
     ours = dict(_ALWAYS)
     if nonce:
         ours["Content-Security-Policy"] = _PAGE_POLICY.format(nonce=nonce)
+    elif REPORT.fullmatch(path):
+        ours["Content-Security-Policy"] = _REPORT_POLICY
     else:
         ancestors = "'self'" if framed else "'none'"
         ours["Content-Security-Policy"] = _OWN_POLICY.format(ancestors=ancestors)

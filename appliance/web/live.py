@@ -99,6 +99,10 @@ class LiveHub:
     def _deliver(self, picture: LivePicture, message: bytes) -> None:
         camera = picture.result.camera
         watching = [viewer for viewer in self._viewers if camera in viewer.watching]
+        before, _ = self._latest.get(camera, (0, b""))
+        for viewer in watching:
+            if viewer.sent.get(camera, 0) < before:
+                self._encoder.skipped(camera)
         if watching:  # kept for nobody, it would be an old one for whoever comes next
             self._latest[camera] = (picture.result.stamp.sequence, message)
         for viewer in watching:
@@ -158,6 +162,7 @@ class LiveHub:
             viewer.sent[camera] = sequence
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await socket.send_bytes(message)
+            self._encoder.sent(camera)
 
     def _reading_text(self, viewer: _Viewer) -> str:
         who = {"user": viewer.session.user, "role": str(viewer.session.role)}

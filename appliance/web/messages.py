@@ -64,28 +64,29 @@ def station_message(
     }
 
 
-def _soundness(engine: EngineReading) -> int:
+def _soundness(engine: EngineReading) -> float:
     return (
         EngineState.FAILED,
         EngineState.WAITING,
         EngineState.BUILDING,
         EngineState.RUNNING,
-    ).index(engine.state)
+    ).index(engine.state) - engine.is_fallback / 2
 
 
 def _engine(engine: EngineReading) -> dict[str, Any]:
     state = "building" if engine.state is EngineState.WAITING else str(engine.state)
+    sentence = engine.sentence
     if engine.is_fallback:
-        state = "fallback"
+        state, sentence = "fallback", ". ".join(filter(None, (engine.fallback, engine.under_way())))
     return {
         "model": engine.model,
         "asked": engine.asked,
         "running": engine.running,
         "precision": engine.precision,
         "state": state,
-        "sentence": engine.sentence,
+        "sentence": sentence,
         "next": engine.next_step,
-        "progress": engine.progress,
+        "progress": engine.progress if engine.state is EngineState.BUILDING else None,
     }
 
 

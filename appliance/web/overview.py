@@ -6,7 +6,7 @@ from typing import Any
 
 from appliance.pipeline.hardware import Gpu, HardwareReading, Temperature
 from appliance.pipeline.history import SPAN_S, Hour, Series
-from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.readings import CameraReading, EngineReading, StationReading, whole_percent
 from appliance.values import F32, CameraState, EngineState, Health
 from appliance.web.plots import Line as PlotLine
 from appliance.web.plots import Row, Window, figure, plot, rows
@@ -91,15 +91,16 @@ def engine_row(engine: EngineReading, reading: StationReading) -> dict[str, Any]
     """One engine for its table: what was asked, what runs, and what was proven of it."""
     times = [c.inference_ms for c in reading.cameras if c.model == engine.model and c.inference_ms]
     line = _engine_line(engine)
-    word = str(engine.state).capitalize()
-    if engine.is_fallback:
-        word = "Fallback"
+    share = engine.progress
+    word = "Fallback" if engine.is_fallback else str(engine.state).capitalize()
+    if engine.state is EngineState.RUNNING and engine.under_way():
+        word += ", building"
     return {
         "model": engine.model,
         "shape": line.shape,
         "tone": line.tone,
-        "state": word if engine.progress is None else f"{word} {engine.progress:.0%}",
-        "progress": engine.progress,
+        "state": word if share is None else f"{word} {whole_percent(share)} %",
+        "progress": share,
         "asked": engine.asked,
         "running": f"{engine.running} {engine.version}".strip() or "–",
         "precision": engine.precision or "–",
@@ -193,15 +194,22 @@ def _station_line(reading: StationReading) -> Line:
 
 
 def _engine_line(engine: EngineReading) -> Line:
-    if engine.state is EngineState.RUNNING:
-        running = f"{engine.running} {engine.version} {engine.precision}"
-        if engine.sentence:
-            return Line("stalled", "Engine", f"{running}. {engine.sentence}.", "warn")
-        return Line("ok", "Engine", f"{running}, asked: {engine.asked}.")
     if engine.state is EngineState.FAILED:
         return Line("offline", "Engine", f"{engine.sentence}. {engine.next_step}", "fault")
-    share = "" if engine.progress is None else f" {engine.progress:.0%}"
-    return Line("busy", "Engine", f"{engine.sentence or 'Waiting'}{share}", "busy")
+    under_way = f"{engine.under_way()}." if engine.under_way() else ""
+    if engine.state is not EngineState.RUNNING:
+        return Line("busy", "Engine", under_way or "Waiting", "busy")
+    running = f"{engine.running} {engine.version} {engine.precision}"
+    if engine.is_fallback:
+        told = [f"{running}. {engine.fallback}.", engine.next_step, under_way, _notice(engine)]
+        return Line("stalled", "Engine", " ".join(filter(None, told)), "warn")
+    told = [f"{running}, asked: {engine.asked}.", under_way, _notice(engine)]
+    text = " ".join(filter(None, told))
+    return Line("busy", "Engine", text, "busy") if under_way else Line("ok", "Engine", text)
+
+
+def _notice(engine: EngineReading) -> str:
+    return f"{engine.notice[0].upper()}{engine.notice[1:]}." if engine.notice else ""
 
 
 def _cameras_line(reading: StationReading) -> Line:

@@ -54,6 +54,7 @@ def _rule(
 
 
 _ID = r"[A-Za-z0-9_-]{1,64}"
+REPORT = re.compile(r"/engines/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/report")
 
 RULES: tuple[Rule, ...] = (
     # Strangers: the way in, and nothing else.
@@ -70,6 +71,8 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/player", Role.VIEWER),
     _rule(r"/static/(?!public/)[a-z0-9/._-]+", Role.VIEWER),
     _rule(r"/live", Role.VIEWER, "WEBSOCKET"),
+    # Operators.
+    _rule(REPORT.pattern, Role.OPERATOR),
     # Admins.
     _rule(r"/api/support-bundle", Role.ADMIN, "GET"),
     # Gradio's page: the document, its files, and the events of the tabs.

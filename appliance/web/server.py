@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from loguru import logger
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.staticfiles import StaticFiles
 
 from appliance.pipeline.start_up import StartUp
@@ -66,6 +73,7 @@ def web_application(parts: WebParts) -> Gate:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
     app.include_router(_own_routes(parts), prefix=base)
+    app.include_router(_engine_routes(parts), prefix=base)
     app.mount(f"{base}/static", StaticFiles(directory=STATIC))
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,5 +134,23 @@ def _own_routes(parts: WebParts) -> APIRouter:
     @router.websocket("/live")
     async def live(socket: WebSocket) -> None:
         await parts.hub.serve(socket)
+
+    return router
+
+
+def _engine_routes(parts: WebParts) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/engines/{model}/report", methods=READ)
+    def engine_report(model: str) -> Response:
+        """Not `async`: in a thread of its own, since it reads a file.
+
+        The name is looked up among the models in use; it never becomes a path.
+        """
+        in_use = {engine.model for engine in parts.reading().engines}
+        path = parts.tabs.report(model) if model in in_use else None
+        if path is None:
+            return PlainTextResponse("This model has no report.", status_code=404)
+        return FileResponse(path, media_type="text/html; charset=utf-8")
 
     return router

@@ -1,88 +1,115 @@
-"""The contract of every engine backend that the registry finds."""
+"""The contract of every engine backend, on its device or on a stand-in for it.
 
-from dataclasses import replace
+On a machine with a GPU: `make test-gpu`. This module imports little, so that little must be
+installed there.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from appliance import engines
-from appliance.catalog.card import read_card
 from appliance.engines import Backend, EngineOptions
 from appliance.errors import EngineError
-from appliance.geometry import Fit, FitMode
-from appliance.nms import NmsMode
-from appliance.optimizer.canonical import canonicalize
-from appliance.optimizer.heads import centernet
-from appliance.registry import plugins
-from appliance.tasks import Rules
-from appliance.tasks.detection import TASK
+from appliance.runtimes import BuildOptions
 from appliance.values import TensorSpec
-from tests.support.models import LABELS, paint
+from tests.support.gpu import FAMILY, fake_gpu
+from tests.support.spots import CONTRACT, GREEN, RED, SEES_GREEN, SEES_RED, run, seen, show
+from tests.support.spots import write_spots as write_canonical
 
-BACKENDS = plugins(engines, "ENGINE", Backend)
-SIZE = (64, 64)
-RED, GREEN = [("red", 16, 16, 32, 32)], [("green", 44, 40, 60, 56)]
-UNFITTED = Fit.of(FitMode.LETTERBOX, SIZE, SIZE)
-RULES = Rules.of(
-    LABELS, confidence=0.5, classes={}, nms=NmsMode.PER_CLASS, iou=0.5, max_detections=5
-)
-
-
-@pytest.fixture(scope="module")
-def canonical(bright_spots, tmp_path_factory):
-    """The tiny detector as a canonical model."""
-    return canonicalize(
-        bright_spots / "model.onnx",
-        read_card(bright_spots / "model.toml"),
-        centernet.HEAD,
-        tmp_path_factory.mktemp("canonical") / "engine.onnx",
-    )
+NEED_A_GPU = {"cuda", "rtx", "tensorrt"}
+NAMES = [info.name for info in pkgutil.iter_modules(engines.__path__)]
+REAL = [
+    pytest.param((name, False), id=name, marks=[pytest.mark.gpu] if name in NEED_A_GPU else [])
+    for name in NAMES
+]
+FAKE = [pytest.param((name, True), id=f"{name}-on-stand-ins") for name in FAMILY]
 
 
-@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
-def backend(request):
-    """Each backend whose library is here."""
+@dataclass(frozen=True)
+class Rig:
+    """A backend, and what builds its engines."""
+
+    backend: Backend
+    build: Callable[[Path, Path], Path]
+
+    def load(self, path, contract=CONTRACT, **options):
+        return self.backend.load(path, contract, EngineOptions(**options))
+
+
+@pytest.fixture(params=[*REAL, *FAKE])
+def rig(request, monkeypatch):
+    """Each backend whose library and device are here, or are stood in for."""
+    name, faked = request.param
+    if faked:
+        fake = fake_gpu(name, monkeypatch)
+        return Rig(fake.backend, fake.build)
+    backend = importlib.import_module(f"appliance.engines.{name}").ENGINE
     try:
-        request.param.version()
+        backend.version()
+        backend.device()
     except EngineError as error:
         pytest.skip(error.sentence())
-    return request.param
+    return Rig(backend, lambda canonical, folder: built(backend, canonical, folder))
+
+
+def built(backend, canonical, folder):
+    """An engine's file, as the backend makes it."""
+    return backend.build(canonical, folder, BuildOptions(), lambda _what, _share: None)
 
 
 @pytest.fixture
-def engine(backend, canonical):
-    """The canonical model, loaded."""
-    loaded = backend.load(
-        canonical.path, canonical.contract, EngineOptions(asked="auto", threads=1, in_flight=2)
-    )
+def path(rig, tmp_path):
+    """The tiny model as an engine's file."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    return rig.build(write_canonical(tmp_path / "canonical.onnx"), folder)
+
+
+@pytest.fixture
+def engine(rig, path):
+    """The tiny model, loaded with two slots."""
+    loaded = rig.load(path, asked="auto", threads=1, in_flight=2)
     yield loaded
     loaded.close()
 
 
-def run(engine, slot, squares):
-    slot.frames[0] = paint(squares, SIZE)
-    engine.submit(slot)
-    engine.wait(slot)
+def test_every_backend_stands_for_itself(rig):
+    """Its name is a word without spaces, its title is for people; it starts with its best rung."""
+    backend = rig.backend
+    assert backend.name in NAMES
+    assert backend.title
+    assert len(set(backend.rungs)) == len(backend.rungs) > 0
 
 
-def seen(slot):
-    """Class and box of what a slot's outputs hold."""
-    found = TASK.finish(slot.outputs, UNFITTED, RULES)
-    boxes = found.boxes_xyxy_px.round().astype(int).tolist()
-    return list(zip(found.class_ids.tolist(), map(tuple, boxes), strict=True))
+def test_it_tells_its_device(rig):
+    """Name, kind, serial and memory; the same each time, but for what is free."""
+    first, second = rig.backend.device(), rig.backend.device()
+    assert first.name
+    assert first.arch
+    assert first.serial
+    assert 0 < first.memory_free_bytes <= first.memory_bytes
+    assert replace(first, memory_free_bytes=0) == replace(second, memory_free_bytes=0)
 
 
-SEES_RED, SEES_GREEN = [(0, RED[0][1:])], [(1, GREEN[0][1:])]
+def test_what_an_engine_is_bound_to_does_not_change(rig):
+    """The same here and now, or the cache would never find anything."""
+    assert rig.backend.bound_to(BuildOptions()) == rig.backend.bound_to(BuildOptions())
 
 
-def test_it_has_slots_in_the_contracts_shape(engine, canonical):
+def test_it_has_slots_in_the_contracts_shape(engine):
     """One for each frame in flight, in order, each with the contract's inputs and outputs."""
     assert len(engine.slots) == 2
     assert [slot.index for slot in engine.slots] == list(range(len(engine.slots)))
     for slot in engine.slots:
         assert (slot.frames.shape, slot.frames.dtype) == ((1, 64, 64, 3), np.uint8)
         found = {name: (a.shape, a.dtype.name) for name, a in slot.outputs.items()}
-        assert found == {spec.name: (spec.shape, spec.dtype) for spec in canonical.contract.outputs}
+        assert found == {spec.name: (spec.shape, spec.dtype) for spec in CONTRACT.outputs}
 
 
 def test_it_sees_what_is_in_the_slot(engine):
@@ -130,7 +157,8 @@ def test_one_slots_outputs_survive_anothers_run(engine):
 def test_two_frames_may_be_in_flight(engine):
     """Both slots submitted before either is waited for: each gets its own results."""
     first, second = engine.slots[:2]
-    first.frames[0], second.frames[0] = paint(RED, SIZE), paint(GREEN, SIZE)
+    show(first, RED)
+    show(second, GREEN)
     engine.submit(first)
     engine.submit(second)
     assert engine.wait(second)
@@ -141,7 +169,7 @@ def test_two_frames_may_be_in_flight(engine):
 def test_waiting_has_a_limit(engine):
     """With no time to wait the answer is at once, yes or not yet; in the end it is yes."""
     slot = engine.slots[0]
-    slot.frames[0] = paint(RED, SIZE)
+    show(slot, RED)
     engine.submit(slot)
     while not engine.wait(slot, 0.0):
         assert slot.index == 0
@@ -154,20 +182,20 @@ def test_waiting_has_a_limit(engine):
     [lambda data: data[: len(data) // 2], lambda _data: b"", lambda data: bytes(len(data))],
     ids=["truncated", "empty", "zeroed"],
 )
-def test_a_damaged_file_is_an_error(backend, canonical, tmp_path, damage):
+def test_a_damaged_file_is_an_error(rig, path, damage):
     """A file that is no engine is refused when it is loaded, with a way out (O-23)."""
-    path = tmp_path / "engine.onnx"
-    path.write_bytes(damage(canonical.path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(EngineError, match="engine") as caught:
-        backend.load(path, canonical.contract, EngineOptions())
+        rig.load(path)
     assert caught.value.hint
     assert "\n" not in caught.value.sentence()
 
 
-def test_a_missing_file_is_an_error(backend, canonical, tmp_path):
+def test_a_missing_file_is_an_error(rig, path):
     """A file that has gone is refused when it is loaded."""
+    path.unlink()
     with pytest.raises(EngineError):
-        backend.load(tmp_path / "engine.onnx", canonical.contract, EngineOptions())
+        rig.load(path)
 
 
 @pytest.mark.parametrize(
@@ -181,27 +209,29 @@ def test_a_missing_file_is_an_error(backend, canonical, tmp_path):
     ],
     ids=["input size", "input type", "output missing", "output too many", "output size"],
 )
-def test_another_contract_than_the_files_is_an_error(backend, canonical, change):
+def test_another_contract_than_the_files_is_an_error(rig, path, change):
     """An engine that does not fit its contract is refused at load, not at the first frame."""
     with pytest.raises(EngineError, match="expected") as caught:
-        backend.load(canonical.path, change(canonical.contract), EngineOptions())
+        rig.load(path, change(CONTRACT))
     assert caught.value.hint
 
 
-def test_it_reports_what_runs(backend, engine):
+def test_it_reports_what_runs(rig, engine):
     """What was asked and what runs is read back from the engine, for people and metrics."""
     report = engine.report
     assert report.asked == "auto"
-    assert report.backend
+    assert report.backend == rig.backend.name
     assert report.running
-    assert report.version == backend.version()
+    assert report.version == rig.backend.version()
     assert report.precision == "fp32"
+    assert report.computes in ({}, {"fp32": 1})
+    assert report.memory_bytes >= 0
     assert report.note == ""
 
 
 def test_closing_is_for_good_and_may_be_repeated(engine):
     """Close frees everything, also a run that nobody waited for; again it does nothing."""
-    engine.slots[0].frames[0] = paint(RED, SIZE)
+    show(engine.slots[0], RED)
     engine.submit(engine.slots[0])
     engine.close()
     engine.close()
@@ -209,14 +239,13 @@ def test_closing_is_for_good_and_may_be_repeated(engine):
         engine.submit(engine.slots[0])
 
 
-def test_options_are_heeded(backend, canonical):
+def test_options_are_heeded(rig, path):
     """Threads, and neighbors on the same cores, still give the same results."""
-    options = EngineOptions(asked=backend.name, threads=2, engines=2)
-    loaded = backend.load(canonical.path, canonical.contract, options)
+    loaded = rig.load(path, asked=rig.backend.name, threads=2, engines=2)
     try:
         run(loaded, loaded.slots[0], RED)
         assert seen(loaded.slots[0]) == SEES_RED
-        assert loaded.report.asked == backend.name
+        assert loaded.report.asked == rig.backend.name
         assert loaded.report.threads in {0, 2}
         assert len(loaded.slots) == 1
     finally:

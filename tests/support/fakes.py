@@ -73,8 +73,8 @@ class LevelEngine:
         closed: how often it was closed.
     """
 
-    def __init__(self, *, slots: int = 2) -> None:
-        self.report = EngineReport("auto", "fake", "Fake engine", "1", "fp32")
+    def __init__(self, *, slots: int = 2, backend: str = "fake") -> None:
+        self.report = EngineReport("auto", backend, "Fake engine", "1", "fp32")
         self.history: list[tuple[str, int]] = []
         self.failures: list[Exception] = []
         self.in_wait: Callable[[], None] = lambda: None

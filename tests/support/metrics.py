@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.publish.metrics import Metrics
-from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.readings import CameraReading, EngineReading, PictureReading, StationReading
 from appliance.values import (
     CameraState,
     Detections,
@@ -18,6 +18,7 @@ from appliance.values import (
     FrameStamp,
     Health,
     Result,
+    Skip,
     Stage,
 )
 
@@ -45,7 +46,17 @@ def reading(health: Health = Health.DEGRADED) -> StationReading:
     )
     engines = (
         EngineReading(
-            "m", EngineState.RUNNING, "auto", backend="onnxruntime", version="1", precision="fp32"
+            "m",
+            EngineState.RUNNING,
+            "tensorrt",
+            backend="cpu",
+            version="1",
+            precision="fp32",
+            fallback="TensorRT is being built",
+            sentence="Comparing with the original",
+            progress=0.25,
+            failures=6,
+            replacements=1,
         ),
         EngineReading("n", EngineState.FAILED, "auto", version=AWKWARD),
     )
@@ -59,6 +70,7 @@ def reading(health: Health = Health.DEGRADED) -> StationReading:
         disk_used=0.25,
         log_lines={"info": 90, "warning": 5},
         start_s={Stage.FIRST_RESULT: 0.5},
+        pictures={"door": PictureReading(sent=40, skips={Skip.VIEWER: 2})},
     )
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from tests.support.cameras import jpeg, numbered_frame
+from tests.support.models import paint
 
 MILLISECONDS_FPS = 1000
 
@@ -37,3 +38,13 @@ def write_sound_only(path: Path) -> None:
         sound.setsampwidth(2)
         sound.setframerate(8000)
         sound.writeframes(bytes(16000))
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """Pictures with a red and a green square each, in every one elsewhere."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for index in range(count):
+        x, y = (int(place) for place in random.integers(0, (30, 15)))
+        squares = [("red", x, y, x + 30, y + 30), ("green", x + 75, y + 65, x + 110, y + 100)]
+        cv2.imwrite(str(folder / f"{index:03}.png"), paint(squares, (160, 120)))

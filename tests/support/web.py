@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -46,7 +47,7 @@ ENGINE = EngineReading(
     state=EngineState.RUNNING,
     asked="auto",
     running="ONNX Runtime CPU",
-    backend="onnxruntime",
+    backend="cpu",
     version="1.0",
     precision="fp32",
     verdict="proven",
@@ -154,6 +155,7 @@ def make_web(
     people: tuple[User, ...] | None = None,
     reading: StationReading = READING,
     viewers: int = 4,
+    reports: Callable[[str], Path | None] = lambda _model: None,
 ) -> Web:
     """The application as `serve` makes it, with a station that says `reading`."""
     clock = Clock()
@@ -172,7 +174,7 @@ def make_web(
     encoder = LiveEncoder(lambda _: None, fps=60, quality=80, clock_ns=clock)
     hub.connect(encoder, lambda: reading)
     people = users() if people is None else people
-    tabs = tab_context(pages, reading, base=settled.base_path)
+    tabs = tab_context(pages, reading, base=settled.base_path, reports=reports)
     parts = WebParts(
         policy=settled,
         sessions=sessions,
@@ -205,7 +207,13 @@ def whole_web() -> Web:
     return web
 
 
-def tab_context(pages: Pages, reading: StationReading = READING, *, base: str = "") -> TabContext:
+def tab_context(
+    pages: Pages,
+    reading: StationReading = READING,
+    *,
+    base: str = "",
+    reports: Callable[[str], Path | None] = lambda _model: None,
+) -> TabContext:
     """What the tabs show of `reading`."""
     return TabContext(
         base=base,
@@ -218,6 +226,7 @@ def tab_context(pages: Pages, reading: StationReading = READING, *, base: str = 
         state_folder="/state",
         history=History([camera.key for camera in reading.cameras], Clock()).hour,
         hardware=lambda: HARDWARE,
+        reports=reports,
     )
 
 

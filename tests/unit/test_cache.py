@@ -1,70 +1,22 @@
 """Engines on disk are whole, or they are not there."""
 
+import os
 import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
 
-import cv2
 import numpy as np
 import pytest
 
-from appliance import tasks
-from appliance.catalog.card import read_card
-from appliance.engines import cpu
-from appliance.errors import EngineError, ModelError, StoreError
-from appliance.optimizer import heads
-from appliance.optimizer.build import Optimizer
-from appliance.optimizer.cache import SIDECAR, EngineCache, EngineFile, EngineKey
-from appliance.optimizer.heads import Head
-from appliance.optimizer.verification import Verification
-from appliance.registry import plugins
-from appliance.tasks import Task
+from appliance.errors import EngineError, StoreError
+from appliance.optimizer.cache import REFUSAL, EngineCache
+from appliance.optimizer.key import EngineKey
+from appliance.optimizer.sidecar import SIDECAR, EngineFile
 from tests.support.fakes import CONTRACT
-from tests.support.models import paint
+from tests.support.workshop import PROOF
 
-KEY = EngineKey("bright-spots", "w", "c", "o", "onnxruntime", "1.0", "fp32", "x86_64")
-PROOF = Verification("proven", 50, 120, 0.995, 0.25, 1 / 3, 0.01, 1e-7)
-
-
-class Workshop:
-    """An optimizer of the tiny detector that counts how often an engine is made."""
-
-    def __init__(self, cache_dir, model_dir):
-        self.made = 0
-        self.folder = cache_dir
-        self.cache = EngineCache(cache_dir)
-        self.card = read_card(model_dir / "model.toml")
-        self.weights = model_dir / "model.onnx"
-        self.optimizer = Optimizer(
-            cache=self.cache,
-            heads=plugins(heads, "HEAD", Head),
-            tasks=plugins(tasks, "TASK", Task),
-            backend=Backend("onnxruntime", onnxruntime.version, self._load),
-            threads=1,
-        )
-
-    def _load(self, *arguments):
-        self.made += 1
-        return cpu.ENGINE.load(*arguments)
-
-    def build(self, frames=None):
-        self.told = []
-        return self.optimizer.build(
-            self.card,
-            self.weights,
-            frames=frames,
-            progress=lambda sentence, share: self.told.append((sentence, share)),
-        )
-
-    def find(self):
-        return self.cache.find(self.optimizer.key(self.card, self.weights))
-
-
-@pytest.fixture
-def workshop(tmp_path, bright_spots):
-    """A workshop with an empty cache."""
-    return Workshop(tmp_path / "engines", bright_spots)
+KEY = EngineKey("bright-spots", "w", "c", "o", "tensorrt", "1.0", "auto", "x", "A GPU sm_86")
 
 
 def store(cache, key=KEY, content=b"engine"):
@@ -72,6 +24,12 @@ def store(cache, key=KEY, content=b"engine"):
     with cache.writing(key) as folder:
         (folder / "engine.onnx").write_bytes(content)
         return cache.commit(folder, EngineFile(folder / "engine.onnx", key, CONTRACT, PROOF))
+
+
+def refuse(cache, key=KEY):
+    """Let `cache` remember that there is no engine for `key`."""
+    with cache.writing(key) as folder:
+        cache.refuse(folder, key, EngineError("no kernel for Foo", hint="Set it to cpu."))
 
 
 def files_below(folder):
@@ -99,32 +57,6 @@ def test_everything_an_engine_depends_on_is_in_the_key(tmp_path, name):
     assert cache.find(other) is None
     store(cache, other)
     assert cache.find(KEY) is not None
-
-
-@pytest.mark.parametrize("file", ["engine.onnx", SIDECAR])
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[: len(data) // 2],
-        lambda _data: b"",
-        lambda data: bytes(len(data)),
-        lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
-        lambda _data: None,
-    ],
-    ids=["truncated", "emptied", "zeroed", "bit flipped", "gone"],
-)
-def test_a_damaged_engine_is_built_anew(workshop, file, damage):
-    """Whatever happened to engine or sidecar: it is not found, and one build heals it (O-23)."""
-    made = workshop.build()
-    path = made.path.with_name(file)
-    damaged = damage(path.read_bytes())
-    path.unlink()
-    if damaged is not None:
-        path.write_bytes(damaged)
-    assert workshop.find() is None
-    again = workshop.build()
-    assert workshop.made == 2
-    assert workshop.find() == again == made
 
 
 def test_no_flipped_bit_in_a_sidecar_goes_unnoticed(tmp_path):
@@ -156,53 +88,6 @@ def test_a_sidecar_of_something_else_is_no_engine(tmp_path, text):
     assert cache.find(KEY) is None
 
 
-def test_an_engine_from_the_cache_is_not_built_again(workshop):
-    """The second start finds what the first has made."""
-    first = workshop.build()
-    assert workshop.build() == first
-    assert workshop.made == 1
-
-
-def test_an_unproven_engine_is_built_again_when_there_are_frames(workshop, tmp_path):
-    """Frames that come later are used; a build from the cache needs none and stays as it is."""
-    workshop.build()
-    picture = tmp_path / "frame.png"
-    assert cv2.imwrite(str(picture), paint([("red", 40, 40, 100, 100)]))
-    found = workshop.build(frames=picture)
-    assert workshop.made == 2
-    assert (found.verification.frames, found.verification.references) == (1, 1)
-    assert workshop.build() == found
-    assert workshop.made == 2
-
-
-def test_a_build_tells_how_far_it_is(workshop):
-    """Each stage is told in words, the share never falls, and the end is reached."""
-    workshop.build()
-    sentences, shares = zip(*workshop.told, strict=True)
-    assert all(sentences)
-    assert list(shares) == sorted(shares)
-    assert shares[-1] == 1
-
-
-def test_an_unknown_head_is_told_with_those_that_there_are(workshop):
-    """A card that names no known head is refused before anything is written."""
-    workshop.card = replace(workshop.card, head="no_such_head")
-    with pytest.raises(ModelError, match="no head no_such_head for detection") as caught:
-        workshop.build()
-    assert "centernet" in caught.value.hint
-    assert not workshop.folder.exists()
-
-
-def test_another_library_version_is_another_engine(workshop):
-    """After an update of the runtime the engine is built once more (O-23)."""
-    first = workshop.build()
-    backend = replace(workshop.optimizer.backend, version=lambda: "99")
-    workshop.optimizer = replace(workshop.optimizer, backend=backend)
-    assert workshop.find() is None
-    assert workshop.build().path != first.path
-    assert workshop.made == 2
-
-
 def test_a_build_that_fails_leaves_nothing(tmp_path):
     """An error on the way removes what was written so far."""
     cache = EngineCache(tmp_path)
@@ -221,7 +106,8 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from appliance.optimizer.cache import EngineCache, EngineKey
+from appliance.optimizer.cache import EngineCache
+from appliance.optimizer.key import EngineKey
 key = EngineKey(*sys.argv[2:])
 with EngineCache(Path(sys.argv[1])).writing(key) as folder:
     (folder / "engine.onnx").write_bytes(b"half an engine")
@@ -286,12 +172,14 @@ def test_the_cache_tells_what_it_holds(tmp_path):
     cache.set_aside(store(cache, replace(KEY, precision="fp16")))
     damaged = store(cache, replace(KEY, model="other"))
     damaged.path.with_name(SIDECAR).write_bytes(b"{")
+    refuse(cache, replace(KEY, model="third"))
     with cache.writing(KEY):
         told = {(each.model, each.about) for each in cache.stored()}
     assert told == {
-        ("bright-spots", "onnxruntime 1.0 fp32, proven"),
+        ("bright-spots", "tensorrt 1.0 fp16, proven"),
         ("bright-spots", "could not be loaded, set aside"),
         ("other", "damaged, will be built again"),
+        ("third", "no engine: no kernel for Foo"),
     }
     assert {each.size_bytes for each in cache.stored() if each.model == "other"} == {
         len(b"engine") + 1
@@ -304,10 +192,13 @@ def test_pruning_leaves_what_is_in_use(tmp_path):
     used = store(cache)
     store(cache, replace(KEY, code_sha256="older"))
     cache.set_aside(store(cache, replace(KEY, backend_version="0.9")))
+    refused = replace(KEY, model="refused")
+    refuse(cache, refused)
     with cache.writing(KEY) as folder:
-        gone = cache.prune([KEY])
+        gone = cache.prune([KEY, refused])
         assert folder.is_dir()
-    assert len(gone) == 2
+    assert len(gone) == 3
+    assert cache.refusal(refused) is None
     assert [each.folder for each in cache.stored()] == [used.path.parent]
     assert cache.find(KEY) == used
 
@@ -317,3 +208,44 @@ def test_an_empty_cache_holds_nothing(tmp_path):
     cache = EngineCache(tmp_path / "none")
     assert cache.stored() == []
     assert cache.prune([]) == []
+
+
+def test_what_cannot_be_built_is_remembered(tmp_path):
+    """The reason and the next step come back, for the very same key only; an engine ends it."""
+    cache = EngineCache(tmp_path)
+    assert cache.refusal(KEY) is None
+    refuse(cache)
+    found = EngineCache(tmp_path).refusal(KEY)
+    assert (str(found), found.hint) == ("no kernel for Foo", "Set it to cpu.")
+    assert cache.find(KEY) is None
+    assert cache.refusal(replace(KEY, backend_version="2.0")) is None
+    store(cache)
+    assert cache.refusal(KEY) is None
+    assert cache.find(KEY) is not None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", "\x00\xff"])
+def test_a_damaged_refusal_is_none(tmp_path, text):
+    """What cannot be read is tried again, and listed without a fuss."""
+    cache = EngineCache(tmp_path)
+    refuse(cache)
+    (path,) = tmp_path.glob(f"*/*/{REFUSAL}")
+    path.write_text(text, encoding="latin-1")
+    assert cache.refusal(KEY) is None
+    assert "damaged" in cache.stored()[0].about
+
+
+def test_the_quota_takes_the_oldest_that_nobody_uses(tmp_path):
+    """Engines in use stay, whatever they take; of the others the newest stay while they fit."""
+    cache = EngineCache(tmp_path)
+    keys = [replace(KEY, code_sha256=str(age)) for age in range(4)]
+    for age, key in enumerate(keys):
+        made = store(cache, key, content=bytes(100_000))
+        os.utime(made.path.parent, (1000 + age, 1000 + age))
+    in_use = keys[0]
+    gone = cache.keep_within(250_000, [in_use])
+    assert [each.folder.name for each in gone] == [keys[1].digest(), keys[2].digest()]
+    assert [cache.find(key) is not None for key in keys] == [True, False, False, True]
+    assert cache.keep_within(250_000, [in_use]) == []
+    assert len(cache.keep_within(1, [in_use])) == 1
+    assert cache.find(in_use) is not None

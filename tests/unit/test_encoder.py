@@ -8,6 +8,8 @@ import pytest
 from loguru import logger
 
 from appliance.pipeline.encoder import LiveEncoder
+from appliance.readings import PictureReading
+from appliance.values import Skip
 from tests.support.fakes import Clock, counted_lease, result_of, wait_until
 
 FAST_FPS = 1000
@@ -132,6 +134,23 @@ def test_the_newest_picture_wins(busy):
     wait_until(lambda: len(busy.pictures) == 3)
     assert sorted(busy.levels()) == [("door", 1), ("door", 4), ("yard", 7)]
     assert busy.leases() == 0
+
+
+def test_pictures_that_give_way_are_counted_and_those_that_nobody_was_to_see_are_not(busy):
+    """Skipped is what a newer picture replaced: not what came too fast, nor what nobody watched."""
+    for level in (2, 3, 4):
+        busy.offer(level=level)
+    busy.offer("attic", level=5)
+    assert busy.encoder.pictures() == {"door": PictureReading(0, {Skip.ENCODER: 2})}
+    busy.gate.set()
+    wait_until(lambda: len(busy.pictures) == 2)
+    busy.offer(level=6, after_s=0)
+    busy.encoder.sent("door")
+    busy.encoder.skipped("yard")
+    assert busy.encoder.pictures() == {
+        "door": PictureReading(1, {Skip.ENCODER: 2}),
+        "yard": PictureReading(0, {Skip.VIEWER: 1}),
+    }
 
 
 def test_a_viewer_who_leaves_lets_the_waiting_picture_go(busy):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from appliance.errors import ModelError
-from appliance.optimizer.frames import LIMIT, read_frames
+from appliance.optimizer.frames import LIMIT, Frames
 from tests.support.videos import write_concatenated_jpegs, write_sound_only
 
 
@@ -23,8 +23,9 @@ def test_a_folder_gives_its_pictures_in_the_order_of_names(tmp_path):
     for level, name in enumerate(["a.png", "b.BMP", "c.png"]):
         write_picture(tmp_path / name, level)
     (tmp_path / "notes.txt").write_text("no picture")
-    frames = read_frames(tmp_path)
+    frames = Frames.of(tmp_path)
     assert levels(frames) == [0, 1, 2]
+    assert levels(frames) == [0, 1, 2]  # as often as somebody looks
     assert {(frame.shape, frame.dtype.name) for frame in frames} == {((12, 16, 3), "uint8")}
 
 
@@ -33,7 +34,7 @@ def test_a_large_folder_is_spread_evenly(tmp_path, count):
     """Of many pictures at most the limit is read, from the first to the last ones."""
     for level in range(count):
         write_picture(tmp_path / f"{level:03}.bmp", level)
-    found = levels(read_frames(tmp_path))
+    found = levels(Frames.of(tmp_path))
     steps = set(np.diff(found).tolist())
     assert LIMIT / 2 <= len(found) <= LIMIT
     assert len(steps) == 1
@@ -44,19 +45,19 @@ def test_a_large_folder_is_spread_evenly(tmp_path, count):
 def test_one_picture_is_enough_to_begin_with(tmp_path):
     """A single picture may be given instead of a folder."""
     write_picture(tmp_path / "a.png", 7)
-    assert levels(read_frames(tmp_path / "a.png")) == [7]
+    assert levels(Frames.of(tmp_path / "a.png")) == [7]
 
 
 def test_a_video_gives_every_second_frame(tmp_path):
     """A video without a frame count is read to its end (O-04)."""
     write_concatenated_jpegs(tmp_path / "clip.mjpeg", 30)
-    assert len(read_frames(tmp_path / "clip.mjpeg")) == 15
+    assert len(Frames.of(tmp_path / "clip.mjpeg")) == 15
 
 
 def test_a_long_video_ends_at_the_limit(tmp_path):
     """No more than the limit is decoded."""
     write_concatenated_jpegs(tmp_path / "clip.mjpeg", 2 * LIMIT + 20)
-    assert len(read_frames(tmp_path / "clip.mjpeg")) == LIMIT
+    assert len(Frames.of(tmp_path / "clip.mjpeg")) == LIMIT
 
 
 def test_a_picture_that_is_none_is_named(tmp_path):
@@ -64,7 +65,7 @@ def test_a_picture_that_is_none_is_named(tmp_path):
     write_picture(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_bytes(b"not a picture")
     with pytest.raises(ModelError, match=r"b\.jpg: cannot be read as a picture") as caught:
-        read_frames(tmp_path)
+        list(Frames.of(tmp_path))
     assert caught.value.hint
 
 
@@ -74,5 +75,20 @@ def test_nothing_to_read_is_said_so(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "sound.mp4", "missing.mp4"):
         with pytest.raises(ModelError, match="no picture to verify with") as caught:
-            read_frames(tmp_path / name)
+            Frames.of(tmp_path / name)
         assert caught.value.hint
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_what_is_calibrated_on_is_not_compared(tmp_path, count):
+    """Two halves without a frame in common, each spread over the whole; one frame serves both."""
+    for level in range(count):
+        write_picture(tmp_path / f"{level:03}.bmp", level)
+    write_concatenated_jpegs(tmp_path / "clip.mjpeg", 2 * count)
+    for frames in (Frames.of(tmp_path), Frames.of(tmp_path / "clip.mjpeg")):
+        first, second = frames.parted()
+        assert [len(first), len(second)] == [len(list(first)), len(list(second))]
+        assert len(first) + len(second) == max(2, count)
+    first, second = Frames.of(tmp_path).parted()
+    assert levels(first) == list(range(0, count, 2))
+    assert levels(second) == (list(range(1, count, 2)) or [0])

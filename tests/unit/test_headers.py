@@ -75,6 +75,20 @@ def test_only_the_player_may_be_framed_and_only_by_us(web):
     assert login["x-frame-options"] == "DENY"
 
 
+def test_a_report_may_do_nothing_but_lie_there(tmp_path):
+    """One file with its pictures in it, in no origin: no script, no request, no form, no frame."""
+    report = tmp_path / "report.html"
+    report.write_text("<script>alert(1)</script>", encoding="utf-8")
+    web = make_web(reports=lambda _model: report)
+    answer = web.ask("GET", "/engines/bright-spots/report", role=Role.OPERATOR)
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"] == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+    )
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["cache-control"] == "no-store"
+
+
 def test_our_own_pages_allow_no_inline_code(web):
     """Script and style of the sign-in and the player come from files alone."""
     for path in ("/login", "/player"):

@@ -1,9 +1,13 @@
 """Class names: who is believed, and what is done with a stranger's text."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from appliance.catalog.card import read_card
+from appliance.catalog.inspection import TensorInfo
 from appliance.catalog.labels import (
     MAX_TEXT_BYTES,
     Labels,
@@ -13,6 +17,10 @@ from appliance.catalog.labels import (
     read_label_file,
 )
 from appliance.errors import ModelError
+from appliance.optimizer import heads
+from appliance.optimizer.heads import Head, class_count
+from appliance.registry import plugins
+from appliance.values import Detections, FrameStamp, Result
 
 
 @pytest.mark.parametrize(
@@ -84,13 +92,39 @@ def test_the_operator_is_believed_first(operator, card, embedded, expected):
     assert choose_labels(operator=operator, card=card, embedded=embedded) == expected
 
 
-@pytest.mark.parametrize(
-    ("class_id", "expected"),
-    [(0, "person"), (1, "class_1"), (2, "dog"), (7, "class_7"), (-1, "class_-1")],
-)
-def test_an_unknown_class_has_a_name_too(class_id, expected):
+def test_an_unknown_class_has_a_name_too():
     """A class id without a name shows as class_7 and never fails (O-10)."""
-    assert Labels(("person", "", "dog"), LabelSource.CARD).label(class_id) == expected
+    ids = np.array([0, 1, 2, 7], np.int32)
+    seen = Detections(np.zeros((4, 4), np.float32), np.ones(4, np.float32), ids)
+    result = Result("door", FrameStamp(1, 0, 0.0), (4, 3), seen, 1.0, 1, ("person", "", "dog"))
+    assert result.names() == ["person", "class_1", "dog", "class_7"]
+
+
+@pytest.mark.parametrize(
+    ("head", "shapes", "expected"),
+    [
+        ("centernet", {"keypoints": (1, 16, 16, 2), "wh": (1, 16, 16, 4)}, 2),
+        ("yolov8", {"output0": (1, 84, 8400)}, 80),
+        ("yolov8", {"output0": ("batch", 84, 8400)}, 80),
+        ("yolov8", {"output0": ("batch", "rows", "columns")}, 0),
+        ("yolov5", {"output0": (1, 25200, 85)}, 80),
+        ("yolox", {"output": (1, 3549, 85)}, 80),
+        ("fastestdet", {"output": (1, 85, 22, 22)}, 80),
+        ("end_to_end", {"output0": (1, 300, 6)}, 0),
+        ("centernet", {"output0": (1, 84, 8400)}, 0),
+        ("yolov8", {"output0": None}, 0),
+    ],
+)
+def test_the_number_of_classes_is_read_off_the_outputs(head, shapes, expected, bright_spots):
+    """Each head knows where its classes lie; 0 is said where shapes do not tell."""
+    card = read_card(bright_spots / "model.toml")
+    nameless = replace(
+        card,
+        input=replace(card.input, size_wh=(416, 416)),
+        detection=replace(card.detection, labels=()),
+    )
+    outputs = [TensorInfo(name, "float32", shape) for name, shape in shapes.items()]
+    assert class_count(plugins(heads, "HEAD", Head)[head], outputs, nameless) == expected
 
 
 def test_a_wrong_number_of_names_is_one_warning():
@@ -101,6 +135,7 @@ def test_a_wrong_number_of_names_is_one_warning():
             f"labels: expected {count} names for the model's classes, got 3 from the model's card"
         )
     assert three.mismatch(3) == ""
+    assert three.mismatch(0) == ""
     assert Labels((), LabelSource.NONE).mismatch(5) == ""
 
 

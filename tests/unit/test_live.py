@@ -12,8 +12,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from appliance.app.serve import _uvicorn as server_config
+from appliance.readings import PictureReading
 from appliance.settings import Role
 from appliance.settings import Web as WebSettings
+from appliance.values import Skip
 from tests.support.fakes import wait_until
 from tests.support.web import IDLE_S, make_web, picture_of
 
@@ -140,7 +142,7 @@ def test_the_next_picture_waits_until_the_one_before_was_drawn(served):
 
 
 def test_a_slow_viewer_gets_the_newest_picture_and_none_before_it(served):
-    """What was published while it drew is passed over (O-08)."""
+    """What was published while it drew is passed over, and counted (O-08)."""
     viewer = served.watch("gate")
     served.hub.publish(picture_of("gate", 1))
     assert viewer.picture()[0]["sequence"] == 1
@@ -149,6 +151,8 @@ def test_a_slow_viewer_gets_the_newest_picture_and_none_before_it(served):
     viewer.station()
     viewer.say(ack="gate")
     assert viewer.picture()[0]["sequence"] == 29
+    told = PictureReading(sent=2, skips={Skip.VIEWER: 27})
+    wait_until(lambda: served.web.encoder.pictures() == {"gate": told})
 
 
 def test_an_acknowledgment_without_a_new_picture_brings_no_old_one(served):

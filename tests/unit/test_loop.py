@@ -1,14 +1,26 @@
 """The inference loop: who takes turns, what is kept full, and what is always given back."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
+from appliance import tasks
+from appliance.catalog.card import read_card
+from appliance.engines import EngineOptions, cpu
 from appliance.errors import ApplianceError, EngineError
+from appliance.optimizer import heads
+from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.heads import Head
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import IDLE_S, Lane, Loop
+from appliance.pipeline.served import ServedModel
+from appliance.registry import plugins
+from appliance.tasks import Task
 from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
 
 
@@ -23,7 +35,7 @@ class Bench:
         self.loop = Loop(
             lanes,
             on_result=self.note,
-            on_failure=lambda model, error: self.failures.append((model, error)),
+            on_failure=lambda model, error: self.failures.append((model.name, error)),
             heartbeat=self.heartbeat,
             clock_ns=time.monotonic_ns,
         )
@@ -365,3 +377,152 @@ def test_a_loop_that_never_started_can_be_stopped(bench):
     one = bench(door=PaintedCamera())
     one.loop.stop()
     assert one.loop.join(0)
+
+
+def test_a_failing_engine_does_not_stop_the_heart(bench):
+    """The loop moves while every frame fails: nobody takes it for hung, and kills a rebuild."""
+    camera, engine = PaintedCamera(), LevelEngine()
+    engine.failures = [EngineError("device lost")] * 5
+    one = bench(engine=engine, door=camera)
+    one.loop.start()
+    for failed in range(1, 6):
+        before = one.heartbeat._last_ns
+        camera.show(failed)
+        wait_until(lambda failed=failed: len(one.failures) == failed)
+        wait_until(lambda before=before: one.heartbeat._last_ns > before)
+    one.end()
+    assert one.results == []
+
+
+def test_an_engine_takes_the_place_of_another(bench, engine):
+    """From the next turn on the new one serves; the old one is closed, once, and not used again."""
+    camera, better = PaintedCamera(), LevelEngine()
+    one = bench(engine=engine, door=camera)
+    one.loop.start()
+    camera.show(1)
+    wait_until(lambda: len(one.results) == 1)
+    one.loop.install(served("m", better))
+    wait_until(lambda: engine.closed)
+    used = len(engine.history)
+    camera.show(2)
+    wait_until(lambda: len(one.results) == 2)
+    one.end()
+    assert levels_of(one.results) == [("door", 1), ("door", 2)]
+    assert len(engine.history) == used
+    assert (engine.closed, better.closed) == (1, 1)
+
+
+def test_frames_in_flight_are_finished_before_their_engine_is_closed(bench):
+    """The new engine works already, and its results wait for the older ones: order is kept."""
+    camera, old, new = PaintedCamera(slots=6), LevelEngine(slots=2), LevelEngine(slots=2)
+    one = bench(engine=old, door=camera)
+    old.busy = {0, 1}
+    one.loop.start()
+    for level in (1, 2):
+        camera.show(level)
+        wait_until(lambda level=level: len(old.history) == level)
+    one.loop.install(served("m", new))
+    for level in (3, 4):
+        camera.show(level)
+        wait_until(lambda level=level: len(new.history) == level - 2)
+    time.sleep(0.05)
+    assert (one.results, old.closed) == ([], 0)
+    old.busy = set()
+    wait_until(lambda: len(one.results) == 4)
+    wait_until(lambda: old.closed)
+    one.end()
+    assert levels_of(one.results) == [("door", level) for level in (1, 2, 3, 4)]
+    assert camera.held == 0
+
+
+def test_a_frame_that_fails_in_a_replaced_engine_is_given_back_and_told(bench):
+    """Its lease returns, the engine is closed, and the new one's next result comes."""
+    camera, old, new = PaintedCamera(), LevelEngine(slots=2), LevelEngine()
+    one = bench(engine=old, door=camera)
+    old.busy = {0}
+    one.loop.start()
+    camera.show(1)
+    wait_until(lambda: old.history)
+
+    def fail():
+        raise EngineError("too late")
+
+    old.in_wait = fail
+    one.loop.install(served("m", new))
+    old.busy = set()
+    wait_until(lambda: old.closed)
+    camera.show(2)
+    wait_until(lambda: one.results)
+    one.end()
+    assert levels_of(one.results) == [("door", 2)]
+    assert [str(error) for _, error in one.failures] == ["too late"]
+    assert camera.held == 0
+
+
+def test_no_frame_is_lost_while_engines_take_turns(bench):
+    """Engine after engine is installed under load: every result is there, in order, once."""
+    camera = PaintedCamera()
+    engines = [LevelEngine(slots=1 + index % 2) for index in range(20)]
+    one = bench(engine=engines[0], door=camera)
+    one.loop.start()
+    for level, engine in enumerate(engines, start=1):
+        if level > 1:
+            one.loop.install(served("m", engine))
+        camera.show(level)
+        wait_until(lambda level=level: len(one.results) == level)
+    one.end()
+    assert levels_of(one.results) == [("door", level) for level in range(1, 21)]
+    assert [engine.closed for engine in engines] == [1] * 20
+    assert (one.failures, camera.held) == ([], 0)
+
+
+def test_stopping_while_an_engine_is_replaced_closes_both(bench):
+    """The one with a frame in flight, the one that serves, and one that came too late as well."""
+    camera, old, new, late = PaintedCamera(), LevelEngine(), LevelEngine(), LevelEngine()
+    one = bench(engine=old, door=camera)
+    old.busy = {0, 1}
+    one.loop.start()
+    camera.show(1)
+    wait_until(lambda: old.history)
+    one.loop.install(served("m", new))
+    camera.show(2)
+    wait_until(lambda: new.history)
+    one.end()
+    one.loop.install(served("m", late))
+    assert [engine.closed for engine in (old, new, late)] == [1, 1, 1]
+    assert camera.held == 0
+
+
+def real(folder, into):
+    """The tiny detector on the real runtime, with two frames in flight."""
+    card = read_card(folder / "model.toml")
+    head = plugins(heads, "HEAD", Head)[card.head]
+    made = canonicalize(folder / "model.onnx", card, head, into)
+    engine = cpu.ENGINE.load(made.path, made.contract, EngineOptions(in_flight=2))
+    task = plugins(tasks, "TASK", Task)[card.task]
+    rules = rules_of(card, confidence=0.5)
+    return ServedModel("m", engine, task, letterbox_of(card), rules, card.detection.labels)
+
+
+def test_a_real_engine_takes_the_place_of_a_real_one_and_its_memory_is_freed(
+    bench, bright_spots, tmp_path
+):
+    """Results go on in order over the change, and nothing holds the old engine any more."""
+    camera = PaintedCamera()
+    one = bench(door=camera)
+    one.loop._models.clear()
+    first = real(bright_spots, tmp_path / "first.onnx")
+    gone = weakref.ref(first.engine)
+    one.loop.install(first)
+    del first
+    one.loop.start()
+    for level in range(1, 11):
+        if level == 6:
+            one.loop.install(real(bright_spots, tmp_path / "second.onnx"))
+        camera.show(level)
+        wait_until(lambda level=level: len(one.results) == level)
+    gc.collect()
+    assert gone() is None
+    one.end()
+    assert [result.stamp.sequence for result in one.results] == list(range(1, 11))
+    assert (one.failures, camera.held) == ([], 0)

@@ -99,22 +99,36 @@ def test_what_is_not_known_is_null():
         (EngineState.WAITING, "", "building"),
         (EngineState.BUILDING, "Comparing", "building"),
         (EngineState.RUNNING, "", "running"),
-        (EngineState.RUNNING, "no GPU here", "fallback"),
+        (EngineState.RUNNING, "Comparing", "running"),
         (EngineState.FAILED, "broken", "failed"),
     ],
 )
 def test_the_engine_is_in_one_of_four_states(state, sentence, said):
-    """An engine that runs and has something to explain runs as a fallback."""
+    """Waiting is told as building, for nothing runs yet either."""
     engine = replace(ENGINE, state=state, sentence=sentence)
     message = told(replace(READING, engines=(engine,)))
     assert message["engine"]["state"] == said
     assert message["engine"]["sentence"] == sentence
 
 
+def test_a_fallback_says_why_and_what_is_under_way():
+    """The page's note is one sentence after the other; its bar is for what does not run yet."""
+    engine = replace(ENGINE, fallback="no GPU here")
+    assert told(replace(READING, engines=(engine,)))["engine"]["sentence"] == "no GPU here"
+    engine = replace(engine, sentence="Comparing", progress=0.5)
+    message = told(replace(READING, engines=(engine,)))["engine"]
+    assert message["state"] == "fallback"
+    assert message["sentence"] == "no GPU here. Building bright-spots, 50 %: Comparing"
+    assert message["progress"] is None
+
+
 def test_of_several_engines_the_one_to_look_at_is_told():
-    """A model that failed does not hide behind one that runs."""
+    """A model that failed does not hide behind one that runs, nor does a fallback."""
     failed = replace(ENGINE, model="other", state=EngineState.FAILED, sentence="broken")
     for engines in ((ENGINE, failed), (failed, ENGINE)):
+        assert told(replace(READING, engines=engines))["engine"]["model"] == "other"
+    fallback = replace(ENGINE, model="other", fallback="no GPU here")
+    for engines in ((ENGINE, fallback), (fallback, ENGINE)):
         assert told(replace(READING, engines=engines))["engine"]["model"] == "other"
 
 

@@ -2,13 +2,15 @@
 
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.publish.metrics import Metrics
-from appliance.values import CameraState, Drop, Health
+from appliance.readings import EngineReading
+from appliance.values import CameraState, Drop, EngineState, Health, Skip
 from tests.support.metrics import AWKWARD, exported, promtool, reading, result
 from tests.support.web import TOKEN, make_web
 
@@ -43,6 +45,55 @@ def test_the_station_is_told_in_figures(metrics):
     assert found["appliance_engine_running", ("model", "m")] == 1
     assert found["appliance_engine_running", ("model", "n")] == 0
     assert found["appliance_build_info", ("version", "1.2.3")] == 1
+
+
+def test_a_fallback_is_told_with_what_was_asked_for_and_what_runs(metrics):
+    """An alert can ask for it; the other engine, which has failed, is none."""
+    fallbacks = {
+        tuple(dict(key[1:])[label] for label in ("model", "asked", "running")): value
+        for key, value in samples(metrics).items()
+        if key[0] == "appliance_engine_fallback"
+    }
+    assert fallbacks == {("m", "tensorrt", "cpu"): 1, ("n", "auto", ""): 0}
+
+
+def test_engines_that_fail_are_replaced_and_are_built_have_their_figures(metrics):
+    """Failures and replacements are counted by model; a build shows how far it is."""
+    found = samples(metrics)
+    for model, figures in {"m": (6, 1, 0.25), "n": (0, 0, 1)}.items():
+        label = ("model", model)
+        assert figures == (
+            found["appliance_engine_failures_total", label],
+            found["appliance_engine_replacements_total", label],
+            found["appliance_engine_build_progress_ratio", label],
+        )
+
+
+@pytest.mark.parametrize(
+    ("engine", "progress"),
+    [
+        (EngineReading("m", EngineState.WAITING, "auto"), 0),
+        (EngineReading("m", EngineState.BUILDING, "auto", sentence="Loading"), 0),
+        (EngineReading("m", EngineState.BUILDING, "auto", sentence="x", progress=0.5), 0.5),
+        (EngineReading("m", EngineState.RUNNING, "auto"), 1),
+    ],
+)
+def test_nothing_under_way_counts_as_done(engine, progress):
+    """What waits or tells no share stands at 0, what is done at 1: the series has no holes."""
+    now = replace(reading(), engines=(engine,))
+    found = samples(Metrics(lambda: now, version="1"))
+    assert found["appliance_engine_build_progress_ratio", ("model", "m")] == progress
+
+
+def test_live_pictures_are_counted_for_every_camera_from_the_start(metrics):
+    """Sent, and skipped by reason; a camera that nobody has watched stands at 0."""
+    found = samples(metrics)
+    for camera, sent, skips in (("door", 40, {Skip.VIEWER: 2, Skip.ENCODER: 0}), ("yard", 0, {})):
+        label = ("camera", camera)
+        assert found["appliance_pictures_sent_total", label] == sent
+        for reason in Skip:
+            key = ("appliance_pictures_skipped_total", label, ("reason", reason))
+            assert found[key] == skips.get(reason, 0)
 
 
 def test_every_reason_of_a_drop_has_its_series_from_the_start(metrics):
@@ -181,7 +232,10 @@ def test_the_document_lists_every_metric_as_it_is():
     assert told == made
 
 
-def test_the_document_explains_every_reason_of_a_drop():
+@pytest.mark.parametrize(
+    ("title", "reasons"), [("Why frames are dropped", Drop), ("Why pictures are skipped", Skip)]
+)
+def test_the_document_explains_every_reason(title, reasons):
     """Each reason has its row, and there is none that does not exist."""
-    text = DOCUMENT.read_text(encoding="utf-8").partition("## Why frames are dropped")[2]
-    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == [str(d) for d in Drop]
+    text = DOCUMENT.read_text(encoding="utf-8").partition(f"## {title}")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == [str(each) for each in reasons]

@@ -1,18 +1,21 @@
 """Bringing a model up, where the station ends meanwhile or the engine cannot be loaded."""
 
-import json
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import onnx
 import pytest
 
+from appliance.app import choices
 from appliance.app.preparer import Preparer
-from appliance.errors import EngineError
-from appliance.optimizer.cache import SIDECAR, _document_sha256, file_sha256
+from appliance.engines import cpu
+from appliance.errors import DeviceError, EngineError
+from appliance.optimizer.sidecar import read_sidecar, write_sidecar
 from appliance.settings import load
 from tests.support.process import MODEL, run, station_environ
+from tests.support.videos import write_pictures
 
 
 @pytest.fixture
@@ -26,15 +29,22 @@ def preparer(tmp_path, monkeypatch):
     return Preparer(load(environ, secrets_dir=tmp_path).settings, 1)
 
 
-def spoil(folder):
-    """Engines that are whole by their sums, and no engines."""
-    for engine in folder.glob("cache/engines/*/*/engine.onnx"):
-        sidecar = engine.with_name(SIDECAR)
-        document = json.loads(sidecar.read_text())
-        del document["sidecar_sha256"]
-        engine.write_bytes(b"of another library's version")
-        document["engine_sha256"] = file_sha256(engine)
-        sidecar.write_text(json.dumps({**document, "sidecar_sha256": _document_sha256(document)}))
+def spoil(preparer, backend=cpu.ENGINE):
+    """Make the engine one that is whole by its sums, and no engine."""
+    library, optimizer = preparer._library, preparer._optimizer
+    key = optimizer.key(library.card(MODEL), library.weights(MODEL), backend)
+    engine = read_sidecar(optimizer.cache._place(key), key)
+    engine.path.write_bytes(b"of another library's version")
+    write_sidecar(engine)
+
+
+def bring_up(preparer, progress=lambda *_: None, *, without=frozenset()):
+    """Everything that is prepared for the model, as after a start; the engines are closed."""
+    preparer._last.clear()
+    found = list(preparer.prepare(MODEL, progress, without))
+    for each in found:
+        each.served.engine.close()
+    return found
 
 
 @pytest.mark.slow
@@ -44,18 +54,17 @@ def test_an_engine_that_cannot_be_loaded_is_built_once_more(preparer, tmp_path):
 
     def prepare():
         told.clear()
-        prepared = preparer.prepare(MODEL, lambda stage, _share: told.append(stage))
-        prepared.served.engine.close()
+        bring_up(preparer, lambda stage, _share: told.append(stage))
 
     prepare()
     assert "Comparing with the original" in told
     prepare()
     assert told == ["Loading the engine"]
-    spoil(tmp_path)
+    spoil(preparer)
     prepare()
     assert "Comparing with the original" in told
-    assert len(list(tmp_path.glob("cache/engines/*/*.refused"))) == 1
-    spoil(tmp_path)
+    assert len(list(tmp_path.glob("cache/engines/*/*.aside"))) == 1
+    spoil(preparer)
     with pytest.raises(EngineError, match="cannot load it"):
         prepare()
     assert told == ["Loading the engine"]
@@ -67,26 +76,27 @@ def test_no_build_begins_once_the_station_ends(tmp_path):
     preparer.stop()
     preparer.stop()
     with pytest.raises(EngineError, match="no build is begun"):
-        preparer.prepare(MODEL, lambda *_: None)
+        bring_up(preparer)
     assert not list(tmp_path.glob("cache/engines/*/*"))
 
 
 @pytest.mark.slow
 def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(preparer, tmp_path):
-    """Names in the file's metadata are shown; one too few is no error (O-10)."""
+    """Names in the file's metadata are shown; one too few is told, and no error (O-10)."""
     place = tmp_path / "state" / "models" / MODEL
     card = (place / "model.toml").read_text()
     (place / "model.toml").write_text(re.sub(r"(?m)^labels = .*\n", "", card))
     model = onnx.load(place / "model.onnx")
     onnx.helper.set_model_props(model, {"names": "{0: 'ripe'}"})
     onnx.save(model, place / "model.onnx")
-    prepared = preparer.prepare(MODEL, lambda *_: None)
-    prepared.served.engine.close()
+    (prepared,) = bring_up(preparer)
     assert prepared.served.labels == ("ripe",)
+    assert prepared.notice == (
+        "labels: expected 2 names for the model's classes, got 1 from the model file"
+    )
     (place / "labels.txt").write_text("red\ngreen\n")
-    prepared = preparer.prepare(MODEL, lambda *_: None)
-    prepared.served.engine.close()
-    assert prepared.served.labels == ("red", "green")
+    (prepared,) = bring_up(preparer)
+    assert (prepared.served.labels, prepared.notice) == (("red", "green"), "")
 
 
 @pytest.mark.slow
@@ -95,7 +105,7 @@ def test_engines_are_listed_and_those_of_nobody_removed(tmp_path):
     environ = station_environ(tmp_path)
     assert run(environ, "build").returncode == 0
     (used,) = tmp_path.glob(f"cache/engines/{MODEL}/*")
-    for name in ("0123456789abcdef", "fedcba9876543210.refused"):
+    for name in ("0123456789abcdef", "fedcba9876543210.aside"):
         shutil.copytree(used, used.with_name(name))
     listed = run(environ, "engines", "list").stdout
     assert used.name in listed
@@ -104,3 +114,162 @@ def test_engines_are_listed_and_those_of_nobody_removed(tmp_path):
     assert pruned.returncode == 0, pruned.stderr
     assert f"removed {MODEL}/0123456789abcdef" in pruned.stdout
     assert list(used.parent.iterdir()) == [used]
+
+
+class InProcess:
+    """Builds as the child would, in this process, where stand-ins of backends are known."""
+
+    def __init__(self, preparer):
+        self.preparer = preparer
+        self.builds = []
+        self.failures = []
+
+    def run(self, command, progress):
+        name = command[command.index("--backend") + 1]
+        self.builds.append(name)
+        if self.failures:
+            raise self.failures.pop(0)
+        library, optimizer = self.preparer._library, self.preparer._optimizer
+        backend = choices.backends()[name]
+        optimizer.build(
+            library.card(MODEL), library.weights(MODEL), backend, frames=None, progress=progress
+        )
+
+    def stop(self):
+        """Nothing runs."""
+
+
+@pytest.fixture
+def gpu_box(preparer, monkeypatch):
+    """A box where "tensorrt" runs beside the processor: an engine of the same kind, renamed."""
+    faults = {}
+
+    def load(*arguments):
+        if "load" in faults:
+            raise faults["load"]
+        return cpu.ENGINE.load(*arguments)
+
+    def away():
+        raise EngineError("not here")
+
+    gpu = replace(
+        cpu.ENGINE,
+        name="tensorrt",
+        title="TensorRT",
+        device=lambda: replace(cpu.device(), serial="GPU-1"),
+        load=load,
+    )
+    found = {"tensorrt": gpu, "cpu": cpu.ENGINE}
+    for name in ("rtx", "cuda"):
+        found[name] = replace(cpu.ENGINE, name=name, device=away)
+    monkeypatch.setattr(choices, "backends", lambda: {name: found[name] for name in choices.RANK})
+    preparer._child = InProcess(preparer)
+    preparer.faults = faults
+    return preparer
+
+
+def fallbacks(preparer, **options):
+    """Why each engine that was prepared is not what was asked for."""
+    return [prepared.fallback for prepared in bring_up(preparer, **options)]
+
+
+@pytest.mark.slow
+def test_the_best_engine_is_built_and_no_fallback(gpu_box):
+    """A box with a GPU gets its engine; there is nothing to explain."""
+    assert fallbacks(gpu_box) == [""]
+    assert fallbacks(gpu_box) == [""]
+    assert gpu_box._child.builds == ["tensorrt"]
+
+
+@pytest.mark.slow
+def test_a_spare_serves_while_the_best_is_made_anew(gpu_box):
+    """An engine that cannot be loaded: the processor's serves meanwhile, and says why (O-23)."""
+    assert fallbacks(gpu_box, without=frozenset({"tensorrt"})) == [""]
+    assert fallbacks(gpu_box) == ["TensorRT is being built", ""]
+    spoil(gpu_box, choices.backends()["tensorrt"])
+    meanwhile, after = fallbacks(gpu_box)
+    assert meanwhile.startswith("TensorRT is built anew: ")
+    assert "cannot load it" in meanwhile
+    assert after == ""
+    assert gpu_box._child.builds == ["cpu", "tensorrt", "tensorrt"]
+
+
+@pytest.mark.slow
+def test_what_cannot_be_built_falls_back_for_good(gpu_box):
+    """The next backend serves, says what was missed, and nothing loops."""
+    gpu_box._child.failures = [EngineError("no kernel for Foo")]
+    assert fallbacks(gpu_box) == ["TensorRT: no kernel for Foo"]
+    assert gpu_box._child.builds == ["tensorrt", "cpu"]
+
+
+@pytest.mark.slow
+def test_a_full_device_is_no_reason_to_build_anew(gpu_box):
+    """The engine stays where it is, for when there is room; the processor serves."""
+    assert fallbacks(gpu_box) == [""]
+    gpu_box.faults["load"] = DeviceError("out of memory")
+    assert fallbacks(gpu_box) == ["TensorRT: out of memory"]
+    gpu_box.faults.clear()
+    assert fallbacks(gpu_box) == [""]
+    assert gpu_box._child.builds == ["tensorrt", "cpu"]
+
+
+@pytest.mark.slow
+def test_what_is_required_is_not_replaced(gpu_box):
+    """Fail closed: no spare, no fallback, and the reason."""
+    assert fallbacks(gpu_box, without=frozenset({"tensorrt"})) == [""]
+    engine = gpu_box._settings.engine.model_copy(update={"require": "tensorrt"})
+    gpu_box._settings = gpu_box._settings.model_copy(update={"engine": engine})
+    assert fallbacks(gpu_box) == [""]
+    gpu_box.faults["load"] = DeviceError("out of memory", hint="Use a smaller model.")
+    with pytest.raises(EngineError, match="TensorRT: out of memory") as caught:
+        fallbacks(gpu_box)
+    assert caught.value.hint == "Use a smaller model."
+
+
+@pytest.mark.slow
+def test_more_memory_than_allowed_is_refused_with_figures(preparer):
+    """What the engine held when it was verified is compared with the setting."""
+    bring_up(preparer)
+    preparer._budget._limit_bytes = 1
+    with pytest.raises(EngineError, match="APPLIANCE_ENGINE__MEMORY_MB allows"):
+        bring_up(preparer)
+
+
+@pytest.mark.slow
+def test_pictures_that_come_later_prove_the_engine_while_it_serves(preparer, tmp_path):
+    """The same loaded engine goes on, with the better proof; nothing is loaded twice."""
+    (before,) = bring_up(preparer)
+    assert before.verdict == "unproven"
+    folder = tmp_path / "state" / "models" / MODEL / "verify"
+    write_pictures(folder, 60)
+    preparer._last.clear()
+    serving, proven = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    assert (serving.verdict, proven.verdict) == ("unproven", "proven")
+    assert serving.served is proven.served
+    (again,) = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    assert again.served is proven.served
+    again.served.engine.close()
+
+
+@pytest.mark.slow
+def test_an_engine_that_pictures_prove_wrong_is_given_up(preparer, tmp_path):
+    """What the gate refuses on real pictures serves no more, and no start tries it again."""
+    bring_up(preparer)
+    write_pictures(tmp_path / "state" / "models" / MODEL / "verify", 60)
+
+    def refuse(*_):
+        library, optimizer = preparer._library, preparer._optimizer
+        key = optimizer.key(library.card(MODEL), library.weights(MODEL), cpu.ENGINE)
+        error = EngineError("F1 0.500 against the original")
+        with optimizer.cache.writing(key) as folder:
+            optimizer.cache.refuse(folder, key, error)
+        raise error
+
+    preparer._child.run = refuse
+    preparer._last.clear()
+    prepared = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    next(prepared).served.engine.close()
+    with pytest.raises(EngineError, match=r"F1 0\.500"):
+        next(prepared)
+    with pytest.raises(EngineError, match=r"F1 0\.500"):
+        bring_up(preparer)

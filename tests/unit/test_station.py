@@ -11,8 +11,8 @@ def camera(state=CameraState.LIVE, name="Door"):
     return CameraReading(name.lower(), name, "m", state, 0.0)
 
 
-def engine(state=EngineState.RUNNING, sentence="", model="m"):
-    return EngineReading(model, state, "auto", sentence=sentence)
+def engine(state=EngineState.RUNNING, sentence="", model="m", **more):
+    return EngineReading(model, state, "auto", sentence=sentence, **more)
 
 
 LIVE, RUNNING = [camera()], [engine()]
@@ -43,20 +43,50 @@ def test_no_camera_says_which_variable_to_set():
     assert "APPLIANCE_CAMERAS__<KEY>__URL" in reasons[0]
 
 
-@pytest.mark.parametrize("state", [EngineState.WAITING, EngineState.BUILDING])
-def test_an_engine_on_its_way_is_starting(state):
-    """While an engine is built the station is starting, and says what is under way."""
-    assert judge(LIVE, [engine(state, "Rewriting the graph")], 0.1) == (
-        Health.STARTING,
-        ("m: Rewriting the graph",),
+@pytest.mark.parametrize(
+    ("coming", "reason"),
+    [
+        (engine(EngineState.WAITING), "m: waiting"),
+        (engine(EngineState.BUILDING, "Loading the engine"), "Building m: Loading the engine"),
+        (
+            engine(EngineState.BUILDING, "Comparing", progress=0.436),
+            "Building m, 43 %: Comparing",
+        ),
+        (
+            engine(EngineState.BUILDING, "Comparing", progress=0.999, fallback="TensorRT failed"),
+            "Building m, 99 %: Comparing (TensorRT failed)",
+        ),
+    ],
+)
+def test_an_engine_on_its_way_is_starting(coming, reason):
+    """While nothing runs yet the station is starting, and says what is under way (O-22)."""
+    assert judge(LIVE, [coming], 0.1) == (Health.STARTING, (reason,))
+
+
+def test_a_fallback_degrades_with_its_reason():
+    """What runs instead of what was asked for sees all the same: ready, and not as it should be."""
+    health, reasons = judge(LIVE, [engine(fallback="no GPU answers")], 0.1)
+    assert (health, reasons) == (Health.DEGRADED, ("m: no GPU answers",))
+
+
+def test_a_better_engine_under_way_is_told_and_degrades_nothing():
+    """Building beside an engine that runs is no fault, and stands after the faults."""
+    built = engine(sentence="Comparing", progress=0.5)
+    assert judge(LIVE, [built], 0.1) == (Health.READY, ("Building m, 50 %: Comparing",))
+    spare = engine(sentence="Comparing", progress=0.5, fallback="it is being built")
+    assert judge(LIVE, [spare], 0.1) == (
+        Health.DEGRADED,
+        ("m: it is being built", "Building m, 50 %: Comparing"),
     )
-    assert judge(LIVE, [engine(state)], 0.1)[1] == ("m: loading",)
 
 
 def test_a_failed_engine_fails_the_station():
     """One failed engine is told before others that are still coming."""
-    engines = [engine(EngineState.BUILDING, model="a"), engine(EngineState.FAILED, "no room")]
-    assert judge(LIVE, engines, 0.1) == (Health.FAILED, ("m: no room", "a: loading"))
+    engines = [
+        engine(EngineState.BUILDING, "Loading", model="a"),
+        engine(EngineState.FAILED, "no room"),
+    ]
+    assert judge(LIVE, engines, 0.1) == (Health.FAILED, ("m: no room", "Building a: Loading"))
 
 
 def test_a_loop_that_hangs_fails_the_station():

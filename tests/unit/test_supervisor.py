@@ -1,5 +1,6 @@
 """The watchdog is fed while the loop ticks, and only then."""
 
+import re
 import socket
 import threading
 import time
@@ -67,6 +68,8 @@ class Plant:
         self.engine = LevelEngine()
         self.lane = PaintedCamera()
         self.gate = threading.Event()  # lets the engine's preparation go on
+        self.told = threading.Semaphore(0)  # lets it make the next step
+        self.shares = [0.1]
         heartbeat = Heartbeat(time.monotonic_ns)
         self.loop = Loop(
             [Lane("lane", self.lane, "m")],
@@ -77,7 +80,11 @@ class Plant:
         )
         self.lane.on_publish = self.loop.wake
         self.room = EngineRoom(
-            ["m"], asked="auto", prepare=self._prepare, install=self.loop.install
+            ["m"],
+            asked="auto",
+            prepare=self._prepare,
+            install=self.loop.install,
+            withdraw=self.loop.withdraw,
         )
         self.encoder = LiveEncoder(
             lambda _picture: None, fps=10, quality=80, clock_ns=time.monotonic_ns
@@ -104,20 +111,27 @@ class Plant:
         notify = notifier(manager.address)
         self.supervisor = Supervisor(self.station, notify, period_s=PERIOD_S)
 
-    def _failed(self, model, error):
-        self.room.failed(model, error)
+    def _failed(self, served, error):
+        self.room.failed(served, error)
 
-    def _prepare(self, name, progress):
-        progress("Building the engine", 0.1)
+    def _prepare(self, name, progress, _without):
+        for share in self.shares:
+            progress("Building the engine", share)
+            self.told.acquire(timeout=10)
         assert self.gate.wait(20)
-        return Prepared(served(name, self.engine), "proven", "")
+        yield Prepared(served(name, self.engine), "proven", "")
+
+    def open(self):
+        """Let the engine's preparation go on to its end."""
+        self.gate.set()
+        self.told.release(len(self.shares))
 
     def start(self):
         for part in (self.loop, self.room, self.supervisor):
             part.start()
 
     def stop(self):
-        self.gate.set()
+        self.open()
         self.engine.in_wait = lambda: None
         for part in (self.supervisor, self.camera, self.room, self.loop):
             part.stop()
@@ -151,8 +165,8 @@ def test_a_slow_build_keeps_the_watchdog_fed(plant, manager):
     """While an engine is built the idle loop ticks: the manager is told and waits (O-22)."""
     plant.start()
     wait_for_feeding(manager, 10)
-    assert manager.statuses()[0].startswith("Starting. m: Building the engine")
-    plant.gate.set()
+    assert manager.statuses()[0].startswith("Starting. Building m, 10 %: Building the engine")
+    plant.open()
     wait_until(lambda: len(manager.statuses()) > 1)
     wait_for_feeding(manager)
 
@@ -160,7 +174,7 @@ def test_a_slow_build_keeps_the_watchdog_fed(plant, manager):
 @pytest.mark.slow
 def test_a_frozen_loop_starves_the_watchdog(plant, manager):
     """When the loop hangs in the engine no ping comes; when it moves again they do (O-22)."""
-    plant.gate.set()
+    plant.open()
     plant.start()
     release, frozen = threading.Event(), threading.Event()
 
@@ -184,7 +198,7 @@ def test_a_frozen_loop_starves_the_watchdog(plant, manager):
 
 def test_a_dead_camera_alone_keeps_the_watchdog_fed(plant, manager):
     """A camera that is away is degraded, told by name, and no reason to restart (O-22)."""
-    plant.gate.set()
+    plant.open()
     plant.start()
     plant.camera.start()
     wait_until(lambda: plant.camera.status().state is CameraState.OFFLINE)
@@ -196,16 +210,33 @@ def test_a_dead_camera_alone_keeps_the_watchdog_fed(plant, manager):
 
 def test_a_status_is_said_once(plant, manager):
     """The manager hears of a change, not of every look."""
-    plant.gate.set()
+    plant.open()
     plant.start()
     wait_until(lambda: manager.statuses()[-1:] == ["Ready"])
     wait_for_feeding(manager, 10)
     assert manager.statuses().count("Ready") == 1
 
 
+def test_each_percent_of_a_build_is_told_and_logged_nowhere(plant, manager):
+    """The manager's status follows the build; the log has one line for the whole stage (O-22)."""
+    lines = []
+    sink = logger.add(lines.append, format="{message}", level="INFO")
+    plant.shares = [0.41, 0.414, 0.43]
+    plant.start()
+    for percent in (41, 41, 43):
+        line = f"Starting. Building m, {percent} %: Building the engine"
+        wait_until(lambda line=line: manager.statuses()[-1:] and line in manager.statuses()[-1])
+        wait_for_feeding(manager)
+        plant.told.release()
+    logger.remove(sink)
+    told = [text for text in manager.statuses() if "Building m" in text]
+    assert [re.search(r"(\d+) %", text).group(1) for text in told] == ["41", "43"]
+    assert sum("Building the engine" in line for line in lines) == 2  # the stage, the station
+
+
 def test_the_reading_is_the_station(plant):
     """One reading holds cameras, engines, viewers and the process itself."""
-    plant.gate.set()
+    plant.open()
     plant.start()
     wait_until(lambda: plant.station.reading().ready)
     reading = plant.station.reading()

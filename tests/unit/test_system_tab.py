@@ -57,6 +57,15 @@ def test_every_reason_stands_on_the_page(health, tone):
     assert line.tone == tone
 
 
+def test_an_engine_with_a_report_links_it(tmp_path):
+    """The way to the pictures stands beside the verdict, below the base path; else none does."""
+    report = tmp_path / "report.html"
+    shown = replace(context(), reports=lambda model: report if model == ENGINE.model else None)
+    assert "/report" not in render_overview(shown)  # the file is gone, or not there yet
+    report.touch()
+    assert 'href="/cam/engines/bright-spots/report"' in render_overview(shown)
+
+
 def test_a_camera_that_is_away_is_named_with_its_next_step():
     """Reason and advice stand on the page; the worst state gives the shape."""
     dock = replace(
@@ -84,10 +93,30 @@ def test_without_cameras_the_page_says_that_none_is_configured():
         ({"state": EngineState.WAITING}, "Waiting", "busy"),
         (
             {"state": EngineState.BUILDING, "sentence": "Comparing", "progress": 0.43},
-            "Comparing 43%",
+            "Building bright-spots, 43 %: Comparing.",
             "busy",
         ),
-        ({"sentence": "no GPU here"}, "ONNX Runtime CPU 1.0 fp32. no GPU here.", "warn"),
+        (
+            {"fallback": "no GPU here", "next_step": "Plug one in."},
+            "ONNX Runtime CPU 1.0 fp32. no GPU here. Plug one in.",
+            "warn",
+        ),
+        (
+            {"fallback": "cuda is being built", "sentence": "Comparing", "progress": 0.43},
+            "ONNX Runtime CPU 1.0 fp32. cuda is being built. "
+            "Building bright-spots, 43 %: Comparing.",
+            "warn",
+        ),
+        (
+            {"sentence": "Comparing"},
+            "ONNX Runtime CPU 1.0 fp32, asked: auto. Building bright-spots: Comparing.",
+            "busy",
+        ),
+        (
+            {"notice": "labels: one is missing"},
+            "ONNX Runtime CPU 1.0 fp32, asked: auto. Labels: one is missing.",
+            "",
+        ),
         (
             {
                 "state": EngineState.FAILED,
@@ -116,8 +145,12 @@ def test_the_engines_row_says_what_was_asked_runs_and_was_proven():
     assert row["proof"] == "Proven: F1 0.997 over 1203 objects of the original"
     assert row["inference_ms"] == "11.4"
     assert (row["state"], row["tone"]) == ("Running", "")
-    fallback = engine_row(replace(ENGINE, sentence="no CUDA device"), reading)
-    assert (fallback["state"], fallback["tone"]) == ("Fallback", "warn")
+    fallback = replace(ENGINE, fallback="no CUDA device")
+    row = engine_row(fallback, reading)
+    assert (row["state"], row["tone"]) == ("Fallback", "warn")
+    row = engine_row(replace(fallback, sentence="Comparing", progress=0.43), reading)
+    assert (row["state"], row["progress"]) == ("Fallback, building 43 %", 0.43)
+    assert row["running"] == "ONNX Runtime CPU 1.0"
 
 
 def test_an_engine_that_is_built_shows_how_far_it_is_and_nothing_that_is_not_known():
@@ -132,7 +165,7 @@ def test_an_engine_that_is_built_shows_how_far_it_is_and_nothing_that_is_not_kno
         progress=0.43,
     )
     row = engine_row(engine, READING)
-    assert row["state"] == "Building 43%"
+    assert row["state"] == "Building 43 %"
     assert {row[key] for key in ("running", "precision", "proof", "inference_ms")} == {"–"}
     text = render_overview(context(replace(READING, engines=(engine,))))
     assert 'aria-valuenow="43"' in text

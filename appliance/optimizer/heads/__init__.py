@@ -5,7 +5,7 @@ twice; the twin is used by tests and verification only. Which exports each cover
 card must say, is in docs/heads.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import TensorInfo
+from appliance.errors import ModelError
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -31,6 +33,8 @@ class Head:
         build: appends the head to the foreign graph (shapes inferred) and returns the canonical
             outputs by name; raises ModelError when the outputs are not this family's.
         decode: the numpy twin: the foreign model's own outputs by name to the canonical ones.
+        classes: how many classes outputs of these shapes tell of; 0 where they do not. Raises
+            ModelError when they are not this family's.
     """
 
     name: str
@@ -38,8 +42,23 @@ class Head:
     match: Callable[[ir.Model, Card], bool]
     build: Callable[[ir.Model, Card], Mapping[str, ir.Value]]
     decode: Callable[[Tensors, Card], Tensors]
+    classes: Callable[[Mapping[str, tuple[int, ...]], Card], int]
 
 
 def candidates(card: Card, available: int) -> int:
     """K: how many rows leave the engine."""
     return min(card.detection.candidates, available, TOP_K_LIMIT)
+
+
+def class_count(head: Head, outputs: Iterable[TensorInfo], card: Card) -> int:
+    """How many classes a foreign model's outputs tell of; 0 where they do not."""
+    shapes = {
+        output.name: tuple(size if isinstance(size, int) else 0 for size in output.shape or ())
+        for output in outputs
+    }
+    # A free axis in front is the number of pictures, and the canonical graph takes one.
+    single = {name: (shape[0] or 1, *shape[1:]) for name, shape in shapes.items() if shape}
+    try:
+        return head.classes(single, card)
+    except ModelError:
+        return 0  # other axes are free, too: only the graph with its inputs fixed tells

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from appliance.catalog.card import Card
 from appliance.errors import ModelError
 from appliance.optimizer import choosing
-from appliance.optimizer.choosing import Table
+from appliance.optimizer.choosing import Shapes, Table
 from appliance.optimizer.graph import Builder, first_input, producer, static_shape
 from appliance.optimizer.heads import MASKED, Head, Tensors
 from appliance.values import F32
@@ -122,4 +122,9 @@ def decode(outputs: Tensors, card: Card) -> Tensors:
     return choosing.rows(boxes, best, class_ids)
 
 
-HEAD = Head(NAME, "detection", match, build, decode)
+def _classes(shapes: Shapes, _card: Card) -> int:
+    """The last axis of the scores."""
+    return shapes[SCORES][-1] if SCORES in shapes else 0
+
+
+HEAD = Head(NAME, "detection", match, build, decode, _classes)

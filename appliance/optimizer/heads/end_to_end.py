@@ -72,4 +72,9 @@ def _output(shapes: Shapes) -> tuple[str, int]:
     raise choosing.mismatch(NAME, "one output (1, rows, 6)", shapes)
 
 
-HEAD = Head(NAME, "detection", match, build, decode)
+def _classes(_shapes: Shapes, _card: Card) -> int:
+    """Rows name their class, and nothing says how many there are."""
+    return 0
+
+
+HEAD = Head(NAME, "detection", match, build, decode, _classes)

@@ -87,4 +87,9 @@ def _output(shapes: Shapes, card: Card) -> tuple[str, tuple[int, int, int]]:
     raise choosing.mismatch(NAME, expected, shapes)
 
 
-HEAD = Head(NAME, "detection", match, build, decode)
+def _classes(shapes: Shapes, card: Card) -> int:
+    """What is left of a cell's figures."""
+    return _output(shapes, card)[1][0] - CLASSES
+
+
+HEAD = Head(NAME, "detection", match, build, decode, _classes)

@@ -65,4 +65,9 @@ def _layout(shapes: Shapes, card: Card) -> Layout:
     return choosing.read_layout(shapes, card, before=CLASSES, figure_axis=2, head=NAME)
 
 
-HEAD = Head(NAME, "detection", match, build, decode)
+def _classes(shapes: Shapes, card: Card) -> int:
+    """What is left of a place's figures."""
+    return _layout(shapes, card).figures - CLASSES
+
+
+HEAD = Head(NAME, "detection", match, build, decode, _classes)

@@ -76,4 +76,9 @@ def _layout(shapes: Shapes, card: Card) -> Layout:
     return choosing.read_layout(shapes, card, before=BOX, figure_axis=1, head=NAME)
 
 
-HEAD = Head(NAME, "detection", match, build, decode)
+def _classes(shapes: Shapes, card: Card) -> int:
+    """What is left of a place's figures."""
+    return _layout(shapes, card).figures - BOX
+
+
+HEAD = Head(NAME, "detection", match, build, decode, _classes)

@@ -87,4 +87,9 @@ def _layout(shapes: Shapes, card: Card) -> tuple[Layout, F32]:
     raise choosing.mismatch(NAME, f"{counts} places for this input size", shapes)
 
 
-HEAD = Head(NAME, "detection", match, build, decode)
+def _classes(shapes: Shapes, card: Card) -> int:
+    """What is left of a place's figures."""
+    return _layout(shapes, card)[0].figures - CLASSES
+
+
+HEAD = Head(NAME, "detection", match, build, decode, _classes)

@@ -84,7 +84,10 @@ def render_overview(context: TabContext) -> str:
         "system.html",
         health=summary(reading),
         lines=health_lines(reading),
-        engines=[engine_row(engine, reading) for engine in reading.engines],
+        engines=[
+            {**engine_row(engine, reading), "has_report": context.report(engine.model) is not None}
+            for engine in reading.engines
+        ],
         plots=plots(reading, context.history()),
         zone=time_of_day(reading.now_s, "%Z"),
         cameras=[camera_row(camera) for camera in reading.cameras],

@@ -1,0 +1,224 @@
+"""Runs engines of TensorRT 10 and 11 and of TensorRT for RTX, which share what is used here.
+
+Each slot has an execution context, a stream and buffers of its own, and a CUDA graph of copy in,
+inference and copy out, so that one call queues a frame's work.
+
+Written by the libraries' documentation; it never ran on a GPU.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from appliance.errors import EngineError
+from appliance.runtimes.cuda import Cuda, Stream, failure
+from appliance.runtimes.gpu_slot import GpuSlot
+from appliance.runtimes.tensorrt import listener
+from appliance.values import ModelContract, Precision
+
+REBUILD_HINT: Final = "The engine is built again."
+MULTIPLIES: Final = ("conv", "gemm", "matmul", "matrixmultiply")
+NUMBERS: Final = (
+    ("int8", Precision.INT8),
+    ("half", Precision.FP16),
+    ("fp16", Precision.FP16),
+    ("float16", Precision.FP16),
+    ("float", Precision.FP32),
+    ("fp32", Precision.FP32),
+)
+"""How a tensor's format names its numbers, in lower case; the first that fits."""
+
+
+class Numbered(Protocol):
+    """A slot, by its place."""
+
+    @property
+    def index(self) -> int:
+        """From 0."""
+
+
+class Runner:
+    """A loaded engine of the TensorRT family.
+
+    Args:
+        library: the module `tensorrt` or `tensorrt_rtx`.
+        cuda: the GPU.
+        path: the engine's file.
+        contract: what it must take and give.
+        in_flight: slots.
+
+    Attributes:
+        gpu_slots: one for each frame in flight.
+        computes: layers that multiply, by the numbers they read, as the engine tells.
+        memory_bytes: what the engine and its slots took of the GPU.
+        note: why it does not run as it should; empty when it does.
+
+    Raises:
+        EngineError: the file is damaged, of another version or GPU, or of another contract.
+        DeviceError: the GPU has no room, or fails.
+    """
+
+    def __init__(
+        self,
+        library: Any,  # noqa: ANN401
+        cuda: Cuda,
+        path: Path,
+        contract: ModelContract,
+        in_flight: int,
+    ) -> None:
+        self._library = library
+        self._cuda = cuda
+        self._heard = listener(library)
+        free_bytes, _ = cuda.memory()
+        with ExitStack() as owned:
+            owned.callback(self._forget)
+            self._engine = self._load(path)
+            _check_contract(library, self._engine, contract)
+            self.gpu_slots: tuple[GpuSlot, ...] = ()
+            notes: list[str] = []
+            for _ in range(in_flight):
+                stream = owned.enter_context(Stream(cuda))
+                slot = owned.enter_context(GpuSlot(cuda, stream, contract))
+                self.gpu_slots += (slot,)
+                notes.append(slot.prepare(self._inference(slot, stream), capture=True))
+            self.computes = computes(_information(library, self._engine))
+            self.memory_bytes = max(0, free_bytes - cuda.memory()[0])
+            self.note = next(filter(None, notes), "")
+            self._owned = owned.pop_all()
+
+    def submit(self, slot: Numbered) -> None:
+        """Queue the inference of the slot's frames.
+
+        Raises:
+            EngineError: the GPU or the engine refuses, or it is closed.
+        """
+        self._open(slot).submit()
+
+    def wait(self, slot: Numbered, timeout_s: float | None = None) -> bool:
+        """Whether the slot's outputs hold the results within `timeout_s`.
+
+        Raises:
+            EngineError: the inference failed, or the engine is closed.
+        """
+        return self._open(slot).wait(timeout_s)
+
+    def close(self) -> None:
+        """Wait for what runs, and free everything; idempotent."""
+        self._owned.close()
+
+    def _open(self, slot: Numbered) -> GpuSlot:
+        if self._engine is None:
+            raise EngineError("the engine is closed")
+        return self.gpu_slots[slot.index]
+
+    def _load(self, path: Path) -> Any:  # noqa: ANN401
+        try:
+            plan = path.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                f"engine: {path.name} cannot be read: {error.strerror}", hint=REBUILD_HINT
+            ) from error
+        self._heard.take()
+        # The engine keeps its runtime, and a context its engine.
+        engine = self._library.Runtime(self._heard).deserialize_cuda_engine(plan)
+        if engine is None:
+            raise self._failure(f"engine: {path.name} cannot be loaded", REBUILD_HINT)
+        return engine
+
+    def _inference(self, slot: GpuSlot, stream: Stream) -> partial[None]:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise self._failure("engine: no execution context", REBUILD_HINT)
+        for name, address in slot.addresses.items():
+            if not context.set_tensor_address(name, address):
+                raise self._failure(f"engine: {name}: its address is refused", REBUILD_HINT)
+        return partial(self._execute, context, int(stream.handle))
+
+    def _execute(self, context: Any, stream: int) -> None:  # noqa: ANN401
+        self._heard.take()  # what was said before is not why
+        if not context.execute_async_v3(stream):
+            raise self._failure("the inference is refused")
+
+    def _failure(self, what: str, hint: str = "") -> EngineError:
+        """What went wrong and, where the library said it, why: the first of its errors.
+
+        Raises:
+            DeviceLostError: because the GPU is lost.
+        """
+        self._cuda.memory()
+        return failure(": ".join([what, *self._heard.take()[:1]]), hint=hint)
+
+    def _forget(self) -> None:
+        self.gpu_slots = ()
+        self._engine = None
+
+
+def computes(information: str) -> Mapping[str, int]:
+    """Convolutions and matrix products by the numbers that they read.
+
+    Args:
+        information: the engine inspector's JSON. It has more than names only where the engine
+            was built with detailed profiling.
+
+    Returns:
+        As {"fp16": 70, "fp32": 2}; empty where nothing is told.
+    """
+    try:
+        layers = json.loads(information).get("Layers", [])
+    except (ValueError, AttributeError):
+        return {}  # no JSON, or no object: an engine that tells nothing
+    found: Counter[str] = Counter()
+    for layer in layers:
+        if isinstance(layer, dict) and _multiplies(layer):
+            found.update(_numbers(layer))
+    return dict(sorted(found.items()))
+
+
+def _multiplies(layer: Mapping[str, Any]) -> bool:
+    kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
+    return any(word in kind for word in MULTIPLIES)
+
+
+def _numbers(layer: Mapping[str, Any]) -> list[str]:
+    """Of its first input, the data: one, or none where that is not told."""
+    for tensor in layer.get("Inputs", [])[:1]:
+        form = str(tensor.get("Format/Datatype", "")).lower()
+        return [str(numbers) for word, numbers in NUMBERS if word in form][:1]
+    return []
+
+
+def _information(library: Any, engine: Any) -> str:  # noqa: ANN401
+    inspector = engine.create_engine_inspector()
+    return str(inspector.get_engine_information(library.LayerInformationFormat.JSON))
+
+
+def _check_contract(library: Any, engine: Any, contract: ModelContract) -> None:  # noqa: ANN401
+    """The engine's own inputs and outputs must be the contract's.
+
+    Raises:
+        EngineError: they are not.
+    """
+    types = {
+        library.DataType.UINT8: "uint8",
+        library.DataType.FLOAT: "float32",
+        library.DataType.INT32: "int32",
+    }
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    found = {
+        name: (
+            engine.get_tensor_mode(name) == library.TensorIOMode.INPUT,
+            tuple(engine.get_tensor_shape(name)),
+            types.get(engine.get_tensor_dtype(name), str(engine.get_tensor_dtype(name))),
+        )
+        for name in names
+    }
+    wanted = {
+        spec.name: (spec is contract.input, spec.shape, spec.dtype)
+        for spec in (contract.input, *contract.outputs)
+    }
+    if found != wanted:
+        raise EngineError(f"engine: expected {wanted}, got {found}", hint=REBUILD_HINT)

@@ -1,0 +1,56 @@
+"""All engines together get no more memory than there is, or than was allowed."""
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.app.budget import MIB, Budget
+from appliance.engines import Device, cpu
+from appliance.errors import DeviceError
+
+DEVICE = Device("A GPU", "sm_86", "", "serial", 8000 * MIB, 3000 * MIB)
+
+
+def backend(device=DEVICE):
+    return replace(cpu.ENGINE, device=lambda: device)
+
+
+def test_the_sum_is_refused_with_its_figures():
+    """The model that no longer fits is named, with what each takes and what is allowed."""
+    budget = Budget(2000)
+    budget.grant("gate", backend(), 900 * MIB)
+    budget.grant("yard", backend(), 900 * MIB)
+    with pytest.raises(DeviceError) as caught:
+        budget.grant("door", backend(), 300 * MIB)
+    assert "door: engines on A GPU would take gate 900 + yard 900 + door 300" in str(caught.value)
+    assert "= 2,100 MB" in str(caught.value)
+    assert "allows 2,000 MB" in str(caught.value)
+    assert "APPLIANCE_ENGINE__MEMORY_MB" in caught.value.hint
+    budget.grant("small", backend(), 200 * MIB)
+
+
+def test_another_engine_of_a_model_takes_the_place_of_its_old_one():
+    """A model whose engine is made anew does not count twice."""
+    budget = Budget(1000)
+    for _ in range(3):
+        budget.grant("gate", backend(), 800 * MIB)
+
+
+def test_each_device_has_its_own_memory():
+    """A spare on the processor takes nothing of the GPU."""
+    budget = Budget(1000)
+    budget.grant("gate", backend(), 800 * MIB)
+    budget.grant("yard", backend(replace(DEVICE, serial="another")), 800 * MIB)
+
+
+def test_without_a_limit_what_is_free_counts():
+    """More than is free is refused before it is tried."""
+    budget = Budget(0)
+    budget.grant("gate", backend(), 3000 * MIB)
+    with pytest.raises(DeviceError, match=r"needs 3,001 MB of A GPU, where 3,000 of 8,000 MB"):
+        budget.grant("yard", backend(), 3001 * MIB)
+
+
+def test_what_is_unknown_is_not_refused():
+    """An engine whose memory could not be told is loaded."""
+    Budget(1).grant("gate", backend(), 0)

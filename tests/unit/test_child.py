@@ -1,0 +1,168 @@
+"""A build in a child process: what it tells, how it ends, and what it leaves to the station."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from appliance.app.child import OOM_SCORE, PRIORITY, BuildChild
+from appliance.errors import EngineError
+from tests.support.fakes import wait_until
+
+LONG_S = 60.0
+TELLS_ITS_ID = "import os; print(os.getpid(), flush=True)\n"
+FOR_EVER = "import time\nwhile True: time.sleep(60)"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+
+
+def program(text):
+    """A child that runs these lines of Python."""
+    return [sys.executable, "-c", text]
+
+
+class Told:
+    """What a build told, and what was logged of it."""
+
+    def __init__(self):
+        self.stages, self.lines = [], []
+
+    def __call__(self, stage, progress):
+        self.stages.append((stage, progress))
+
+    def pid(self):
+        """Of the child, which prints it first."""
+        wait_until(lambda: self.lines)
+        return int(self.lines[0].removeprefix("build: "))
+
+
+@pytest.fixture
+def told():
+    """Collects what builds tell."""
+    collected = Told()
+    sink = logger.add(lambda line: collected.lines.append(line.strip()), format="{message}")
+    yield collected
+    logger.remove(sink)
+
+
+def background(child, command, told):
+    """Run a build in a thread; gives the thread, and the error it ended with, once there."""
+    errors = []
+
+    def run():
+        try:
+            child.run(command, told)
+        except EngineError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, errors
+
+
+def exists(pid):
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_progress_is_passed_on_and_other_lines_are_logged(told):
+    """Lines of JSON are progress; what a library prints beside them harms nothing."""
+    lines = [
+        '{"stage": "Reading the model", "progress": 0.0}',
+        "[W] a library warns",
+        "7",
+        '{"stage": "Loading the engine", "progress": null}',
+    ]
+    BuildChild(limit_s=LONG_S).run(program(f"print({chr(10).join(lines)!r})"), told)
+    assert told.stages == [("Reading the model", 0.0), ("Loading the engine", None)]
+    assert told.lines == ["build: [W] a library warns", "build: 7"]
+
+
+def test_the_childs_own_words_are_the_error(told):
+    """What it says before it fails is told, with its hint."""
+    text = """print('{"error": "no room", "hint": "Make room."}'); raise SystemExit(1)"""
+    with pytest.raises(EngineError, match=r"^no room$") as caught:
+        BuildChild(limit_s=LONG_S).run(program(text), told)
+    assert caught.value.hint == "Make room."
+
+
+def test_a_child_that_says_nothing_is_told_by_its_status(told):
+    """No build fails without a word."""
+    with pytest.raises(EngineError, match="status 3"):
+        BuildChild(limit_s=LONG_S).run(program("raise SystemExit(3)"), told)
+
+
+def test_a_child_that_is_killed_most_likely_had_no_memory(told):
+    """SIGKILL is how the kernel takes memory back; the hint says what to do."""
+    text = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(EngineError, match="memory ran out") as caught:
+        BuildChild(limit_s=LONG_S).run(program(text), told)
+    assert "APPLIANCE_ENGINE__SHIPPED" in caught.value.hint
+
+
+def test_a_child_that_crashes_names_the_signal(told):
+    """A library that falls over takes its build with it, and nothing else."""
+    text = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(EngineError, match="SIGSEGV"):
+        BuildChild(limit_s=LONG_S).run(program(text), told)
+
+
+def test_the_station_comes_first(told):
+    """The child is niced, and the kernel ends it before the station when memory is short."""
+    child = BuildChild(limit_s=LONG_S)
+    thread, _ = background(child, program(f"{TELLS_ITS_ID}{FOR_EVER}"), told)
+    pid = told.pid()
+    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == PRIORITY)
+    path = Path(f"/proc/{pid}/oom_score_adj")
+    wait_until(lambda: int(path.read_text(encoding="ascii")) == OOM_SCORE)
+    child.stop()
+    thread.join(10)
+
+
+@pytest.mark.parametrize("manners", ["", DEAF], ids=["heeds", "deaf"])
+def test_a_build_that_hangs_is_ended_at_its_limit(told, manners):
+    """It is asked to end, then made to; the sentence names the variable that gives more time."""
+    text = f"{manners}{FOR_EVER}"
+    with pytest.raises(EngineError, match="was not done after") as caught:
+        BuildChild(limit_s=0.3).run(program(text), told)
+    assert "APPLIANCE_ENGINE__BUILD_MINUTES" in caught.value.hint
+
+
+@pytest.mark.parametrize("manners", ["", DEAF], ids=["heeds", "deaf"])
+def test_a_build_ends_with_the_station(told, manners):
+    """The stop does not wait, and soon after it there is no child any more."""
+    child = BuildChild(limit_s=LONG_S)
+    text = f"{manners}{TELLS_ITS_ID}{FOR_EVER}"
+    thread, errors = background(child, program(text), told)
+    pid = told.pid()
+    child.stop()
+    child.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert not exists(pid)
+    assert [str(error) for error in errors] == ["the build has ended with the station"]
+
+
+def test_no_build_begins_once_the_station_ends(told, tmp_path):
+    """A child that started after the stop would outlive its station."""
+    child = BuildChild(limit_s=LONG_S)
+    child.stop()
+    mark = tmp_path / "ran"
+    with pytest.raises(EngineError, match="no build is begun"):
+        child.run(program(f"open({str(mark)!r}, 'w')"), told)
+    assert not mark.exists()
+
+
+def test_a_limit_that_was_not_needed_leaves_no_thread_behind(told):
+    """Build after build, the number of threads stays what it was."""
+    before = threading.active_count()
+    child = BuildChild(limit_s=LONG_S)
+    for _ in range(3):
+        child.run(program("pass"), told)
+    wait_until(lambda: threading.active_count() <= before)

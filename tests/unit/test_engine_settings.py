@@ -1,0 +1,53 @@
+"""Settings of engines that only make sense together."""
+
+import pytest
+
+from appliance.app.assembly import check_choices
+from appliance.settings import SettingsProblems, load
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Loads settings with a state folder of their own."""
+
+    def read(**variables):
+        environ = {f"APPLIANCE_{name}": value for name, value in variables.items()}
+        environ["APPLIANCE_PATHS__STATE"] = str(tmp_path)
+        return load(environ, secrets_dir=tmp_path / "none").settings
+
+    return read
+
+
+def test_limits_that_are_not_named_stay_as_they_are(read):
+    """One precision is set, the others keep their own."""
+    verify = read(VERIFY__F1="int8=0.9", VERIFY__BOX_PX="fp16=2, int8=10").verify
+    assert verify.of("int8") == (0.9, 10, 0.15)
+    assert verify.of("fp16") == (0.99, 2, 0.01)
+    assert verify.of("fp32") == (0.99, 0.25, 0.01)
+
+
+@pytest.mark.parametrize("text", ["fp8=1", "fp16", "fp16=0", "fp16=-1", "fp16=1, fp16=2", "fp16=x"])
+def test_limits_that_are_none_are_refused(read, text):
+    """With the variable's name and the form it has."""
+    with pytest.raises(SettingsProblems) as caught:
+        read(VERIFY__SCORE=text)
+    (problem,) = caught.value.problems
+    assert problem.variable == "APPLIANCE_VERIFY__SCORE"
+    assert problem.expected == "list of PRECISION=LIMIT"
+
+
+@pytest.mark.parametrize(
+    ("backend", "require"), [("auto", "tensorrt"), ("cpu", "any"), ("rtx", "rtx")]
+)
+def test_a_requirement_that_can_be_met_is_no_problem(read, backend, require):
+    """Nothing is said of settings that agree."""
+    check_choices(read(ENGINE__BACKEND=backend, ENGINE__REQUIRE=require))
+
+
+def test_requiring_another_runtime_than_the_one_asked_for_is_a_problem(read):
+    """It could never be ready: that is told before anything is built."""
+    with pytest.raises(SettingsProblems) as caught:
+        check_choices(read(ENGINE__BACKEND="cpu", ENGINE__REQUIRE="tensorrt"))
+    (problem,) = caught.value.problems
+    assert problem.variable == "APPLIANCE_ENGINE__REQUIRE"
+    assert "APPLIANCE_ENGINE__BACKEND" in problem.problem
