@@ -237,9 +237,9 @@ def _take_over_logging(level: str) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    # A line for every request, a viewer's or one of ours to a camera, drowns all else.
+    # A line for every request, or for every step of a rewritten graph, drowns all else.
     access = logging.INFO if level == "debug" else logging.WARNING
-    for name in ("uvicorn.access", "httpx"):
+    for name in ("uvicorn.access", "httpx", "onnx_ir"):
         logging.getLogger(name).setLevel(access)
 
 

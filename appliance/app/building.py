@@ -117,7 +117,7 @@ class _Model:
         what = f"{key.backend} {key.backend_version} {proof.precision}"
         yield f"{self.name}: {what}, {proof.sentence()}"
 
-    def _for_elsewhere(self, missed: str) -> Iterator[str]:
+    def _for_elsewhere(self, missed: EngineError) -> Iterator[str]:
         """What was asked for by name is built all the same, where that needs no device."""
         backend = backends()[self.settings.engine.backend]
         yield f"{self.name}: {missed}"

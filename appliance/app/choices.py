@@ -20,14 +20,12 @@ class Choices:
 
     Attributes:
         backends: the best first.
-        missed: why a better one that was asked for by name is not among them, in words; empty
-            where it is, or where the box's best was asked for.
-        hint: what to do about that.
+        missed: why the one that was asked for by name is not among them; None where it is, or
+            where the box's best was asked for.
     """
 
     backends: tuple[Backend, ...]
-    missed: str = ""
-    hint: str = ""
+    missed: EngineError | None = None
 
 
 def backends() -> Mapping[str, Backend]:
@@ -73,7 +71,8 @@ def choices(settings: Settings, without: Collection[str] = ()) -> Choices:
         )
     if missing:
         title = backends()[asked].title
-        return Choices(usable, f"{title} does not run here: {missing}", missing.hint)
+        missed = EngineError(f"{title} does not run here: {missing}", hint=missing.hint)
+        return Choices(usable, missed)
     return Choices(usable)
 
 

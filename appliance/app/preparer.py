@@ -2,58 +2,43 @@
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from loguru import logger
 
 from appliance.app.assembly import frames_for, library_of, optimizer_of
-from appliance.app.budget import Budget
 from appliance.app.child import BuildChild
 from appliance.app.choices import choices
-from appliance.catalog.card import Card
+from appliance.app.loading import Loader, Model
 from appliance.catalog.inspection import inspect_onnx
-from appliance.engines import Backend, EngineOptions
+from appliance.engines import Backend
 from appliance.errors import DeviceError, EngineError
-from appliance.optimizer.build import may_prove
-from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.build import Optimizer, may_prove
 from appliance.optimizer.heads import class_count
-from appliance.optimizer.sidecar import EngineFile, file_sha256
+from appliance.optimizer.key import EngineKey
+from appliance.optimizer.sidecar import EngineFile
 from appliance.pipeline.engine_room import Prepared, Progress
-from appliance.pipeline.served import ServedModel
 from appliance.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    card: Card
-    weights: Path
-    labels: tuple[str, ...]
-    notice: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Last:
-    """What was loaded last for a model."""
-
-    backend: str
-    sha256: str
-    served: ServedModel
-    report: Path
+COMMAND = (sys.executable, "-m", "appliance", "build", "--json", "--backend")
 
 
 class Preparer:
-    """From a model's name to loaded engines; builds in a child process where none is there."""
+    """From a model's name to loaded engines; builds in a child process where none is there.
+
+    Args:
+        settings: of the station.
+        models: how many models it uses.
+    """
 
     def __init__(self, settings: Settings, models: int) -> None:
         self._settings = settings
         self._library = library_of(settings)
         self._optimizer = optimizer_of(settings)
-        self._models = models
-        self._budget = Budget(settings.engine.memory_mb)
+        self._loader = Loader(settings, self._optimizer, models=models)
         self._child = BuildChild(limit_s=settings.engine.build_minutes * 60)
-        self._last: dict[str, _Last] = {}
+        self._keys: dict[str, EngineKey] = {}
 
     def prepare(
         self, name: str, progress: Progress, without: Collection[str]
@@ -68,110 +53,118 @@ class Preparer:
         model = self._model(name)
         chosen = choices(self._settings, without)
         missed = [chosen.missed] if chosen.missed else []
-        hint = chosen.hint
+        way_up = _WayUp(
+            self._settings, self._optimizer, self._loader, self._child, model, progress, missed
+        )
         for index, backend in enumerate(chosen.backends):
-            spares = chosen.backends[index + 1 :]
+            self._keys[name] = way_up.key(backend)
             try:
-                yield from self._best(model, backend, spares, missed, progress)
+                yield from way_up.by(backend, chosen.backends[index + 1 :])
             except EngineError as error:
-                missed.append(f"{backend.title}: {error}")
-                hint = hint or error.hint
+                missed.append(EngineError(f"{backend.title}: {error}", hint=error.hint))
             else:
                 return
-        self._last.pop(name, None)
-        raise EngineError(". ".join(missed) or f"{name}: nothing here runs it", hint=hint)
-
-    def _model(self, name: str) -> _Model:
-        card, weights = self._library.card(name), self._library.weights(name)
-        inspection = inspect_onnx(weights)
-        labels = self._library.labels(name, embedded=inspection.names)
-        head = self._optimizer.heads.get(card.head)  # a wrong one is told by the build
-        classes = class_count(head, inspection.outputs, card) if head is not None else 0
-        return _Model(card, weights, labels.names, labels.mismatch(classes))
+        self._loader.forget(name)
+        raise EngineError(_told(missed) or f"{name}: nothing here runs it", hint=_hint(missed))
 
     def stop(self) -> None:
         """End a build that is under way, and begin none; idempotent."""
         self._child.stop()
 
     def report(self, name: str) -> Path | None:
-        """The report of the engine that was loaded last for a model."""
-        last = self._last.get(name)
-        return last.report if last is not None and last.report.is_file() else None
+        """The report of a model's engine, or of the attempts to make one; None without any."""
+        key = self._keys.get(name)
+        return self._optimizer.cache.report(key) if key is not None else None
 
-    def _best(
-        self,
-        model: _Model,
-        backend: Backend,
-        spares: Sequence[Backend],
-        missed: Sequence[str],
-        progress: Progress,
-    ) -> Iterator[Prepared]:
-        """The engine of one backend; before it a spare, where it has to be built."""
-        found = self._found(model, backend)
+    def _model(self, name: str) -> Model:
+        card, weights = self._library.card(name), self._library.weights(name)
+        inspection = inspect_onnx(weights)
+        labels = self._library.labels(name, embedded=inspection.names)
+        head = self._optimizer.heads.get(card.head)  # a wrong one is told by the build
+        classes = class_count(head, inspection.outputs, card) if head is not None else 0
+        return Model(card, weights, labels.names, labels.mismatch(classes))
+
+
+@dataclass(frozen=True, slots=True)
+class _WayUp:
+    """One model on its way up; `missed` tells what did not serve it, the best first."""
+
+    settings: Settings
+    optimizer: Optimizer
+    loader: Loader
+    child: BuildChild
+    model: Model
+    progress: Progress
+    missed: list[EngineError] = field(default_factory=list)
+
+    def by(self, backend: Backend, spares: Sequence[Backend]) -> Iterator[Prepared]:
+        """The engine of one backend; before it a spare, where it has to be built.
+
+        Raises:
+            EngineError: there is none, or it cannot be loaded.
+        """
+        found = self._found(backend)
         if found is None:
-            yield from self._spare(model, spares, missed, f"{backend.title} is being built")
-            found = self._built(model, backend, progress)
+            yield from self._spare(spares, f"{backend.title} is being built")
+            found = self._built(backend)
         try:
-            yield self._loaded(model, backend, found, missed, progress)
+            yield self._loaded(backend, found)
         except DeviceError:
             raise
         except EngineError as error:
-            if not self._optimizer.cache.set_aside(found):
+            if not self.optimizer.cache.set_aside(found):
                 raise
-            logger.bind(model=model.card.name).warning("engine: {}; it is built once more", error)
-            yield from self._spare(model, spares, missed, f"{backend.title} is built anew: {error}")
-            found = self._built(model, backend, progress)
-            yield self._loaded(model, backend, found, missed, progress)
-        if may_prove(found, frames_for(self._settings, model.card.name)):
-            yield from self._proven_more(model, backend, missed, progress)
+            self._warn(f"{error}; it is built once more")
+            yield from self._spare(spares, f"{backend.title} is built anew: {error}")
+            found = self._built(backend)
+            yield self._loaded(backend, found)
+        if may_prove(found, frames_for(self.settings, self.model.card.name)):
+            yield from self._proven_more(backend)
 
-    def _proven_more(
-        self, model: _Model, backend: Backend, missed: Sequence[str], progress: Progress
-    ) -> Iterator[Prepared]:
+    def key(self, backend: Backend) -> EngineKey:
+        """Of the model's engine on a backend."""
+        return self.optimizer.key(self.model.card, self.model.weights, backend)
+
+    def _proven_more(self, backend: Backend) -> Iterator[Prepared]:
         """The engine that serves, compared once more; or the one that takes its place.
 
         Raises:
             EngineError: on more frames it was refused.
         """
         try:
-            found = self._built(model, backend, progress)
+            found = self._built(backend)
         except EngineError as error:
-            self._found(model, backend)  # raises what was found out
-            logger.bind(model=model.card.name).warning("engine: not compared again: {}", error)
+            self._found(backend)  # raises what was found out
+            self._warn(f"not compared again: {error}")
         else:
-            yield self._loaded(model, backend, found, missed, progress)
+            yield self._loaded(backend, found)
 
-    def _spare(
-        self, model: _Model, spares: Sequence[Backend], missed: Sequence[str], reason: str
-    ) -> Iterator[Prepared]:
+    def _spare(self, spares: Sequence[Backend], reason: str) -> Iterator[Prepared]:
         """The best that lies ready in the cache, if one does and can be loaded."""
         for backend in spares:
-            found = self._found(model, backend)
-            if found is None:
-                continue
             try:
-                yield self._loaded(model, backend, found, [*missed, reason], None)
+                found = self._found(backend)
+                if found is not None:
+                    yield self._loaded(backend, found, EngineError(reason))
+                    return
             except EngineError as error:
-                logger.bind(model=model.card.name).warning("engine: no spare: {}", error)
-                continue
-            return
+                self._warn(f"no spare: {error}")
 
-    def _found(self, model: _Model, backend: Backend) -> EngineFile | None:
-        """The engine in the cache, where nothing is left to do on it.
+    def _found(self, backend: Backend) -> EngineFile | None:
+        """The engine in the cache, where it was verified on this device.
 
         Raises:
             EngineError: it was found out before that there can be none.
         """
-        key = self._optimizer.key(model.card, model.weights, backend)
-        if refusal := self._optimizer.cache.refusal(key):
+        key = self.key(backend)
+        if refusal := self.optimizer.cache.refusal(key):
             raise refusal
-        return self._optimizer.ready(key, backend)
+        return self.optimizer.ready(key, backend)
 
-    def _built(self, model: _Model, backend: Backend, progress: Progress) -> EngineFile:
-        name = model.card.name
-        command = [sys.executable, "-m", "appliance", "build", "--json", "--backend", backend.name]
-        self._child.run([*command, name], progress)
-        found = self._found(model, backend)
+    def _built(self, backend: Backend) -> EngineFile:
+        name = self.model.card.name
+        self.child.run([*COMMAND, backend.name, name], self.progress)
+        found = self._found(backend)
         if found is None:
             raise EngineError(
                 f"{name}: the engine was built, and is not there",
@@ -179,60 +172,33 @@ class Preparer:
             )
         return found
 
-    def _loaded(
-        self,
-        model: _Model,
-        backend: Backend,
-        found: EngineFile,
-        missed: Sequence[str],
-        progress: Progress | None,
-    ) -> Prepared:
-        """The engine of a file, loaded and warm; the one that serves where it is the very same."""
-        name, sha256 = model.card.name, file_sha256(found.path)
-        last = self._last.get(name)
-        if last is not None and last.sha256 == sha256 and last.backend == backend.name:
-            served = last.served
-        else:
-            if progress is not None:
-                progress("Loading the engine", None)
-            served = self._load(model, backend, found)
-        self._last[name] = _Last(backend.name, sha256, served, found.report)
-        verification = found.verification
+    def _loaded(self, backend: Backend, found: EngineFile, *reasons: EngineError) -> Prepared:
+        missed = [*self.missed, *self._refused(found), *reasons]
+        if not reasons:  # a spare is loaded on the side
+            self.progress("Loading the engine", None)
+        served = self.loader.load(self.model, backend, found)
         return Prepared(
             served,
-            verification.verdict,
-            verification.sentence(),
-            fallback=". ".join([*missed, *self._refused(found)]),
-            notice=model.notice,
+            found.verification.verdict,
+            found.verification.sentence(),
+            fallback=_told(missed),
+            next_step=_hint(missed),
+            notice=self.model.notice,
         )
 
-    def _load(self, model: _Model, backend: Backend, found: EngineFile) -> ServedModel:
-        name, asked, wanted = model.card.name, self._settings.engine, self._settings.detection
-        self._budget.grant(name, backend, found.memory_bytes)
-        options = EngineOptions(
-            asked=asked.backend,
-            precision=found.verification.precision,
-            threads=asked.threads,
-            in_flight=asked.in_flight or self._frames_at_once(),
-            engines=self._models,
-        )
-        engine = backend.load(found.path, found.contract, options)
-        for slot in engine.slots:  # the first run allocates: do it before a frame waits
-            engine.submit(slot)
-        for slot in engine.slots:
-            engine.wait(slot)
-        rules = rules_of(
-            model.card, labels=model.labels, confidence=wanted.confidence, classes=wanted.classes
-        )
-        task = self._optimizer.tasks[model.card.task]
-        return ServedModel(name, engine, task, letterbox_of(model.card), rules, model.labels)
-
-    def _refused(self, found: EngineFile) -> list[str]:
-        """Rungs that a person asked for by name and did not get; "auto" takes what passes."""
-        if self._settings.engine.precision == "auto":
+    def _refused(self, found: EngineFile) -> list[EngineError]:
+        """Precisions that were asked for by name and not had; "auto" takes what passes."""
+        if self.settings.engine.precision == "auto":
             return []
-        return [f"{each.precision}: {each.reason}" for each in found.refused]
+        return [EngineError(f"{e.precision}: {e.reason}", hint=e.hint) for e in found.refused]
 
-    def _frames_at_once(self) -> int:
-        cores = psutil.cpu_count(logical=False) or 1
-        return 2 if cores > 1 and self._models == 1 else 1
+    def _warn(self, what: str) -> None:
+        logger.bind(model=self.model.card.name).warning("engine: {}", what)
+
+
+def _told(missed: Sequence[EngineError]) -> str:
+    return ". ".join(map(str, missed))
+
+
+def _hint(missed: Sequence[EngineError]) -> str:
+    return next((error.hint for error in missed if error.hint), "")

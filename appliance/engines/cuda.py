@@ -96,6 +96,7 @@ class CudaEngine:
             "device_id": str(cuda.GPU),
             "user_compute_stream": str(int(stream.handle)),
             "arena_extend_strategy": "kSameAsRequested",  # memory is shared with other engines
+            "use_tf32": "0",  # what is to stay fp32 would be rounded as fp16 is
         }
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / ENGINE_FILE

@@ -120,7 +120,7 @@ class RowDifferences:
         is_tie: (N,) the other side has this very box and score under another class: the two
             classes were as good as equal.
         moved_px: (M, 2) from the reference's center to the candidate's, input pixels, of the rows
-            whose partner is the same box.
+            within the limits: what went astray tells no direction.
     """
 
     box_px: F32
@@ -158,12 +158,11 @@ def row_differences(
     rows, others = _stack(reference), _stack(candidate)
     there = [_compare(row, others, limits) for row in _asked_for(rows, floor)]
     back = [_compare(row, rows, limits) for row in _asked_for(others, floor)]
-    found = np.array(there + back, np.float32).reshape(-1, 6)
-    same_box = found[:, 5] >= SAME_BOX_IOU
-    moved = found[:, 2:4] * np.repeat([[1], [-1]], [len(there), len(back)], axis=0)
-    return RowDifferences(
-        found[:, 0], found[:, 1], found[:, 4] > 0, moved[same_box].astype(np.float32)
-    )
+    found = np.array(there + back, np.float32).reshape(-1, 5)
+    box_px, score, moved_px, is_tie = found[:, 0], found[:, 1], found[:, 2:4], found[:, 4] > 0
+    moved_px[len(there) :] *= -1
+    within = (box_px <= limits[0]) & (score <= limits[1])
+    return RowDifferences(box_px, score, is_tie, moved_px[within])
 
 
 def _asked_for(rows: F32, floor: float) -> F32:
@@ -176,7 +175,7 @@ def _asked_for(rows: F32, floor: float) -> F32:
 
 
 def _compare(row: F32, others: F32, limits: tuple[float, float]) -> tuple[float, ...]:
-    """Box and score difference to the partner, the way to its center, tie, overlap with it."""
+    """Box and score difference to the partner, the way to its center in x and y, and a tie."""
     empty = np.array([[0, 0, 0, 0, 0, row[5]]], np.float32)
     same = np.concatenate([others[others[:, 5] == row[5]], empty])
     box, score = np.abs(same[:, :4] - row[:4]).max(axis=1), np.abs(same[:, 4] - row[4])
@@ -184,10 +183,8 @@ def _compare(row: F32, others: F32, limits: tuple[float, float]) -> tuple[float,
     tied = (others[:, 5] >= 0) & (others[:, 5] != row[5])
     tied &= np.abs(others[:, :4] - row[:4]).max(axis=1) <= limits[0]
     tied &= np.abs(others[:, 4] - row[4]) <= limits[1]
-    partner = same[nearest]
-    overlap = float(iou_matrix(row[None, :4], partner[None, :4])[0, 0])
-    way = _centers(partner[:4] - row[:4])
-    return float(box[nearest]), float(score[nearest]), *way.tolist(), bool(tied.any()), overlap
+    way = _centers(same[nearest, :4] - row[:4])
+    return float(box[nearest]), float(score[nearest]), *way.tolist(), bool(tied.any())
 
 
 def _centers(corners: F32) -> F32:

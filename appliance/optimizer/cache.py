@@ -22,6 +22,7 @@ from pathlib import Path
 from appliance.errors import EngineError, StoreError
 from appliance.optimizer.key import EngineKey
 from appliance.optimizer.sidecar import (
+    REPORT,
     SIDECAR,
     EngineFile,
     opened,
@@ -73,6 +74,11 @@ class EngineCache:
             return EngineError(document["message"], hint=document["hint"])
         except (OSError, ValueError, KeyError, TypeError):
             return None  # half a refusal is none: it is tried again
+
+    def report(self, key: EngineKey) -> Path | None:
+        """The report for people that lies with the engine, or with the reason why there is none."""
+        path = self._place(key) / REPORT
+        return path if path.is_file() else None
 
     @contextmanager
     def writing(self, key: EngineKey) -> Iterator[Path]:

@@ -150,10 +150,10 @@ class Maker:
         """(h, w, 3) uint8 BGR, as they go into an engine's slot."""
         letterbox = letterbox_of(self.card)
         width, height = self.card.input.size_wh
+        fitted = np.zeros((height, width, 3), np.uint8)  # one, whose padding is painted once
         for frame in frames or ():
-            fitted = np.empty((height, width, 3), np.uint8)
             letterbox.place(frame, fitted)
-            yield fitted
+            yield fitted.copy()
 
 
 def part_of(progress: Progress, low: float, high: float) -> Progress:

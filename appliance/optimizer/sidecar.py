@@ -40,11 +40,6 @@ class EngineFile:
     refused: tuple[Verification, ...] = ()
     memory_bytes: int = 0
 
-    @property
-    def report(self) -> Path:
-        """The report of its verification."""
-        return self.path.with_name(REPORT)
-
 
 def write_sidecar(engine: EngineFile) -> None:
     """Put the sidecar beside the engine's file."""

@@ -143,7 +143,7 @@ class Verification:
             return "unverified: no device here runs it; it is compared on the one that will"
         return (
             f"unproven: {self.references} objects to compare, {MIN_REFERENCES} needed; "
-            "add frames to the model's verify folder"
+            "add frames to the model's verify folder, or set APPLIANCE_VERIFY__PICTURES"
         )
 
 

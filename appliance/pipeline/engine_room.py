@@ -79,6 +79,7 @@ class _Place:
         served: what that engine serves.
         trouble: why no result comes; None where results come, or nothing runs yet.
         under_way: what is being done, and 0..1 of it.
+        given: engines that were put in place since it was brought up last.
         in_a_row: failures since the last result.
         given_up: backends that failed in this run, and how.
         is_wanted: it waits to be brought up.
@@ -89,6 +90,7 @@ class _Place:
     served: ServedModel | None = None
     trouble: ApplianceError | None = None
     under_way: tuple[str, float | None] | None = None
+    given: int = 0
     in_a_row: int = 0
     failures: int = 0
     replacements: int = 0
@@ -215,15 +217,15 @@ class EngineRoom(Part):
     @override
     def _run(self) -> None:
         while (model := self._next()) is not None:
-            before = self._places[model].served
             try:
                 self._bring_up(model)
             except ApplianceError as error:
-                self._not_brought_up(model, error, before)
+                self._not_brought_up(model, error)
             except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
                 logger.bind(model=model).exception("engine: unexpected error")
-                told = ApplianceError(f"engine failed: {type(error).__name__}")
-                self._not_brought_up(model, told, before)
+                self._not_brought_up(
+                    model, ApplianceError(f"engine failed: {type(error).__name__}")
+                )
 
     def _next(self) -> str | None:
         """The next model to bring up; waits for one, and gives None at the end."""
@@ -239,12 +241,12 @@ class EngineRoom(Part):
     def _bring_up(self, model: str) -> None:
         place = self._places[model]
         given_up = dict(place.given_up)
-        before = place.served
+        place.given = 0
         for prepared in self._prepare(model, self._noting(model), frozenset(given_up)):
             self._put_in_place(place, prepared, given_up)
             if self._stop.is_set():
                 return  # the loop closes what it was given
-        if place.served is before:
+        if not place.given:
             raise EngineError("nothing on this box runs it")
         with self._changed:
             place.under_way = None
@@ -265,12 +267,16 @@ class EngineRoom(Part):
         served, reading = prepared.served, _described(prepared, given_up)
         with self._changed:
             is_new = served is not place.served  # else only what is known of it has changed
+            is_news = is_new or reading != place.running
+            place.given += 1
             place.replacements += is_new and place.served is not None
             place.served, place.running = served, reading
             place.trouble, place.under_way, place.in_a_row = None, None, 0
             place.is_wanted = False  # what was given up meanwhile is replaced by this
         if is_new:
             self._install(served)
+        if not is_news:
+            return
         say = logger.bind(model=served.name)
         what = f"{reading.running} {reading.version} {reading.precision}, {reading.proof}"
         if reading.fallback:
@@ -280,9 +286,7 @@ class EngineRoom(Part):
         if reading.notice:
             say.warning("engine: {}", reading.notice)
 
-    def _not_brought_up(
-        self, model: str, error: ApplianceError, before: ServedModel | None
-    ) -> None:
+    def _not_brought_up(self, model: str, error: ApplianceError) -> None:
         """The model has failed; what ran before runs on, or goes on failing.
 
         What was put in place just now goes: in the end it was refused, too.
@@ -292,7 +296,7 @@ class EngineRoom(Part):
             if self._stop.is_set():
                 return  # a build that ends with the station is no failure
             place.under_way = None
-            if place.served is not before:
+            if place.given:
                 self._withdraw(model)
                 place.served = place.running = None
             if place.running is None:

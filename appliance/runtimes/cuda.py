@@ -187,8 +187,8 @@ class Cuda:
         if _name(code) != "cudaErrorUnknown" and _name(code) in LOST:
             self.check("cudaGetDeviceCount", code)
         version = self.call("cudaDriverGetVersion")  # 0 where there is none; needs no GPU
-        driver = f"a driver for CUDA {_dotted(version)}" if version else "no driver"
-        raise DeviceError(f"CUDA finds no GPU: {_name(code)}, {driver}", hint=DRIVER_HINT)
+        driver = f"the driver is for CUDA {_dotted(version)}" if version else "there is no driver"
+        raise DeviceError(f"CUDA finds no GPU, {driver} ({_name(code)})", hint=DRIVER_HINT)
 
     def _software(self) -> str:
         driver = self._text("sys/module/nvidia/version")

@@ -204,10 +204,13 @@ def test_a_tie_is_the_same_box_and_score_under_another_class(score, is_tie):
 
 
 def test_rows_are_shifted_from_the_reference_to_the_candidate():
-    """Both ways of looking tell the same direction; rows without a partner tell nothing."""
-    moved = (11, 10, 31, 30)
+    """Both ways of looking tell the same direction; what is beyond the limits tells none."""
+    moved, astray = (11, 10, 31, 30), (105, 100, 125, 120)
     found = row_differences(
-        rows((BOX, 0.9, 1), (APART, 0.9, 1)), rows((moved, 0.9, 1)), floor=0.05, limits=LIMITS
+        rows((BOX, 0.9, 1), (APART, 0.9, 1)),
+        rows((moved, 0.9, 1), (astray, 0.9, 1)),
+        floor=0.05,
+        limits=(2, 0.01),
     )
     assert found.moved_px.tolist() == [[1, 0], [1, 0]]
     assert shift(found.moved_px) == 1

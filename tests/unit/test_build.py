@@ -142,7 +142,8 @@ def test_beside_the_engine_lies_its_report_and_nothing_else(workshop):
     made = workshop.build()
     names = {path.name for path in made.path.parent.iterdir()}
     assert names == {"engine.onnx", SIDECAR, REPORT, REPORT_FIGURES}
-    assert made.report.read_text(encoding="utf-8").startswith("<!doctype html>")
+    report = workshop.cache.report(made.key)
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_an_engine_from_another_device_is_verified_before_it_serves(workshop):
@@ -259,6 +260,7 @@ def test_where_no_rung_passes_there_is_no_engine(workshop):
     remembered = workshop.cache.refusal(key)
     assert (str(remembered), remembered.hint) == (str(caught.value), caught.value.hint)
     assert workshop.find() is None
+    assert "no kernel for Foo" in workshop.cache.report(key).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("where", ["build", "load"])

@@ -11,6 +11,7 @@ from appliance.pipeline.engine_room import PATIENCE, TRIED_AGAIN, EngineRoom, Pr
 from appliance.values import EngineState
 from tests.support.fakes import LevelEngine, served, wait_until
 
+NEXT = "Look at the report."
 WAITING, BUILDING, RUNNING, FAILED = EngineState
 
 
@@ -215,16 +216,19 @@ def test_what_serves_meanwhile_and_what_is_built_are_both_shown(bench):
 
 def test_what_is_refused_in_the_end_is_withdrawn(bench, log):
     """An engine that was compared once more while it served, and was found wrong, goes."""
+    served, verdicts = prepared("m"), iter([None, EngineError("its candidates differ", hint=NEXT)])
 
-    def refused(name, _progress, _without):
-        yield prepared(name)
-        raise EngineError("its candidates differ", hint="Look at the report.")
+    def compared(*_):
+        yield served
+        if (error := next(verdicts)) is not None:
+            raise error
 
-    one = bench(m=refused)
-    one.room.start()
+    one = bench(m=compared)
+    assert one.run()["m"].state is RUNNING
+    one.room.again("m")
     wait_until(lambda: one.readings()["m"].state is FAILED)
     reading = one.readings()["m"]
-    assert (reading.sentence, reading.next_step) == ("its candidates differ", "Look at the report.")
+    assert (reading.sentence, reading.next_step) == ("its candidates differ", NEXT)
     assert (reading.running, reading.under_way()) == ("", "")
     assert one.withdrawn == ["m"]
     assert sum("candidates differ" in line for line in log) == 1
@@ -242,6 +246,8 @@ def test_what_is_known_of_an_engine_may_change_while_it_serves(bench):
     assert one.run()["m"].proof == "unproven: 0 objects"
     one.room.again("m")
     wait_until(lambda: one.readings()["m"].proof == "proven: F1 1.000")
+    wait_until(lambda: one.readings()["m"].under_way() == "")
+    assert one.readings()["m"].state is RUNNING
     assert len(one.installed) == 1
     assert (one.readings()["m"].replacements, one.withdrawn) == (0, [])
 

@@ -40,7 +40,7 @@ def spoil(preparer, backend=cpu.ENGINE):
 
 def bring_up(preparer, progress=lambda *_: None, *, without=frozenset()):
     """Everything that is prepared for the model, as after a start; the engines are closed."""
-    preparer._last.clear()
+    preparer._loader.forget(MODEL)
     found = list(preparer.prepare(MODEL, progress, without))
     for each in found:
         each.served.engine.close()
@@ -230,7 +230,7 @@ def test_what_is_required_is_not_replaced(gpu_box):
 def test_more_memory_than_allowed_is_refused_with_figures(preparer):
     """What the engine held when it was verified is compared with the setting."""
     bring_up(preparer)
-    preparer._budget._limit_bytes = 1
+    preparer._loader._budget._limit_bytes = 1
     with pytest.raises(EngineError, match="APPLIANCE_ENGINE__MEMORY_MB allows"):
         bring_up(preparer)
 
@@ -242,7 +242,7 @@ def test_pictures_that_come_later_prove_the_engine_while_it_serves(preparer, tmp
     assert before.verdict == "unproven"
     folder = tmp_path / "state" / "models" / MODEL / "verify"
     write_pictures(folder, 60)
-    preparer._last.clear()
+    preparer._loader.forget(MODEL)
     serving, proven = preparer.prepare(MODEL, lambda *_: None, frozenset())
     assert (serving.verdict, proven.verdict) == ("unproven", "proven")
     assert serving.served is proven.served
@@ -266,7 +266,7 @@ def test_an_engine_that_pictures_prove_wrong_is_given_up(preparer, tmp_path):
         raise error
 
     preparer._child.run = refuse
-    preparer._last.clear()
+    preparer._loader.forget(MODEL)
     prepared = preparer.prepare(MODEL, lambda *_: None, frozenset())
     next(prepared).served.engine.close()
     with pytest.raises(EngineError, match=r"F1 0\.500"):

@@ -1,0 +1,100 @@
+"""Loads engines for the station: within its memory, warm, with what belongs around them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from appliance.app.budget import Budget
+from appliance.catalog.card import Card
+from appliance.engines import Backend, EngineOptions
+from appliance.optimizer.build import Optimizer
+from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.sidecar import EngineFile, file_sha256
+from appliance.pipeline.served import ServedModel
+from appliance.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the station finds it.
+
+    Attributes:
+        card: what is known of it.
+        weights: the foreign ONNX.
+        labels: class names in the order of ids.
+        notice: what is odd about the labels; may be empty.
+    """
+
+    card: Card
+    weights: Path
+    labels: tuple[str, ...]
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    backend: str
+    sha256: str
+    served: ServedModel
+
+
+class Loader:
+    """Loads one engine after the other, and knows what it loaded last for each model.
+
+    Args:
+        settings: threads, frames in flight, memory, thresholds.
+        optimizer: knows the tasks.
+        models: how many models share the box.
+    """
+
+    def __init__(self, settings: Settings, optimizer: Optimizer, *, models: int) -> None:
+        self._settings = settings
+        self._tasks = optimizer.tasks
+        self._models = models
+        self._budget = Budget(settings.engine.memory_mb)
+        self._last: dict[str, _Last] = {}
+
+    def load(self, model: Model, backend: Backend, found: EngineFile) -> ServedModel:
+        """The engine of a file; the one that serves already where it is the very same.
+
+        Raises:
+            DeviceError: there is no room for it, or its device is at fault.
+            EngineError: the backend cannot load it.
+        """
+        name, sha256 = model.card.name, file_sha256(found.path)
+        last = self._last.get(name)
+        if last is not None and (last.backend, last.sha256) == (backend.name, sha256):
+            return last.served
+        served = self._loaded(model, backend, found)
+        self._last[name] = _Last(backend.name, sha256, served)
+        return served
+
+    def forget(self, name: str) -> None:
+        """What was loaded last for this model serves no more."""
+        self._last.pop(name, None)
+
+    def _loaded(self, model: Model, backend: Backend, found: EngineFile) -> ServedModel:
+        name, asked, wanted = model.card.name, self._settings.engine, self._settings.detection
+        self._budget.grant(name, backend, found.memory_bytes)
+        options = EngineOptions(
+            asked=asked.backend,
+            precision=found.verification.precision,
+            threads=asked.threads,
+            in_flight=asked.in_flight or self._frames_at_once(),
+            engines=self._models,
+        )
+        engine = backend.load(found.path, found.contract, options)
+        for slot in engine.slots:  # the first run allocates: do it before a frame waits
+            engine.submit(slot)
+        for slot in engine.slots:
+            engine.wait(slot)
+        rules = rules_of(
+            model.card, labels=model.labels, confidence=wanted.confidence, classes=wanted.classes
+        )
+        task = self._tasks[model.card.task]
+        return ServedModel(name, engine, task, letterbox_of(model.card), rules, model.labels)
+
+    def _frames_at_once(self) -> int:
+        cores = psutil.cpu_count(logical=False) or 1
+        return 2 if cores > 1 and self._models == 1 else 1
