@@ -47,6 +47,7 @@ app.add_typer(engines_app, name="engines")
 app.add_typer(user_app, name="user")
 
 PIPED_WIDTH = 400  # a table that is read by a program is never wrapped
+STAGE_WIDTH = 60  # what is said of a build is shorter, and covers what was said before
 
 out = Console(
     highlight=False,
@@ -218,17 +219,19 @@ def _telling(environ: Mapping[str, str]) -> Callable[[str, float | None], None]:
     from appliance.pipeline.notify import BuildNotice, notifier
 
     notice = BuildNotice(notifier(environ.get("NOTIFY_SOCKET", "")))
+    last = ""
 
     def tell(stage: str, progress: float | None) -> None:
-        _tell_person(stage, progress)
+        nonlocal last
+        share = "" if progress is None else f"{progress:4.0%} "
+        if err.is_terminal:
+            err.print(f"{share}{stage}".ljust(STAGE_WIDTH), end="\r")
+        elif stage != last:  # a line for each percent would fill somebody's log
+            err.print(f"{share}{stage}")
+        last = stage
         notice(stage, progress)
 
     return tell
-
-
-def _tell_person(stage: str, progress: float | None) -> None:
-    share = "" if progress is None else f"{progress:4.0%} "
-    err.print(f"{share}{stage}", end="\r" if err.is_terminal else "\n")
 
 
 @models_app.command("list")

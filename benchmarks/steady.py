@@ -12,7 +12,6 @@ import numpy as np
 from appliance.capture.camera import Camera
 from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
 from appliance.capture.timing import Timing
-from appliance.engines import EngineOptions, EngineReport, EngineSlot
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of, rules_of
@@ -20,6 +19,7 @@ from appliance.optimizer.heads.centernet import HEAD
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
+from appliance.runtimes import EngineOptions, EngineReport, EngineSlot
 from appliance.tasks.detection import TASK
 from appliance.values import U8, Result
 from benchmarks.inputs import Inputs

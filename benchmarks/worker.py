@@ -21,7 +21,6 @@ from appliance.app.pipeline import camera_spec
 from appliance.capture.camera import Camera
 from appliance.capture.sources.file import SOURCE
 from appliance.capture.timing import Timing
-from appliance.engines import EngineOptions
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
@@ -31,6 +30,7 @@ from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
+from appliance.runtimes import EngineOptions
 from appliance.settings import Camera as CameraSettings
 from appliance.tasks.detection import TASK
 from appliance.values import Result

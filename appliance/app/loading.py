@@ -7,11 +7,12 @@ import psutil
 
 from appliance.app.budget import Budget
 from appliance.catalog.card import Card
-from appliance.engines import Backend, EngineOptions
+from appliance.engines import Backend
 from appliance.optimizer.build import Optimizer
 from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.sidecar import EngineFile, file_sha256
 from appliance.pipeline.served import ServedModel
+from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
 
 

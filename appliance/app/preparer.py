@@ -14,8 +14,9 @@ from appliance.app.loading import Loader, Model
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
 from appliance.errors import DeviceError, EngineError
-from appliance.optimizer.build import Optimizer, may_prove
+from appliance.optimizer.build import Optimizer
 from appliance.optimizer.heads import class_count
+from appliance.optimizer.job import may_prove
 from appliance.optimizer.key import EngineKey
 from appliance.optimizer.sidecar import EngineFile
 from appliance.pipeline.engine_room import Prepared, Progress

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import uvicorn
@@ -220,7 +221,7 @@ def _application(
         roles={user.name: user.role for user in settings.auth.users},
         settings=effective(loaded),
         ring=ring,
-        versions=versions(),
+        versions=cache(versions),
         state_folder=str(settings.paths.state),
         history=pipeline.history.hour,
         hardware=Hardware(settings.paths.state).reading,

@@ -5,58 +5,20 @@ file from a canonical ONNX, and loads it. Slots are the only way in and out: wri
 `slot.frames`, submit, wait, read the outputs, which stay valid until the slot's next submit.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from numpy.typing import NDArray
-
-from appliance.runtimes import BuildOptions, Device, Progress
-from appliance.values import U8, ModelContract, Precision
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSlot:
-    """Memory of one inference, owned by its engine.
-
-    Attributes:
-        index: the slot's place in `Engine.slots`.
-        frames: (N, H, W, 3) uint8 BGR, written by the loop before each submit.
-        outputs: the canonical outputs by name; valid from wait until the next submit.
-    """
-
-    index: int
-    frames: U8
-    outputs: Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineReport:
-    """What was asked for and what runs, read back from the engine itself.
-
-    Attributes:
-        asked: the setting's word, as "auto".
-        backend: the backend's name, as "onnxruntime".
-        running: for a person, as "ONNX Runtime CPU".
-        version: of the library that runs.
-        precision: what the file was built as.
-        computes: convolutions and matrix products by the numbers they compute in, as the engine
-            itself tells; empty where it does not.
-        memory_bytes: what the engine holds on its device; 0 where that cannot be told.
-        threads: CPU threads per inference; 0 where that means nothing.
-        note: why what runs differs from what was asked; empty when it does not.
-    """
-
-    asked: str
-    backend: str
-    running: str
-    version: str
-    precision: str
-    computes: Mapping[str, int] = field(default_factory=dict)
-    memory_bytes: int = 0
-    threads: int = 0
-    note: str = ""
+from appliance.runtimes import (
+    BuildOptions,
+    Device,
+    EngineOptions,
+    EngineReport,
+    EngineSlot,
+    Progress,
+)
+from appliance.values import ModelContract, Precision
 
 
 class Engine(Protocol):
@@ -90,25 +52,6 @@ class Engine(Protocol):
 
         Whoever holds an array of a slot lets go of it before.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How to load an engine.
-
-    Attributes:
-        asked: the setting's word, for the report.
-        precision: what the file was built as.
-        threads: CPU threads of one inference; 0 is its share of the physical cores.
-        in_flight: frames that the engine works on at once.
-        engines: how many engines share the box, this one included.
-    """
-
-    asked: str = "auto"
-    precision: Precision = Precision.FP32
-    threads: int = 0
-    in_flight: int = 1
-    engines: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,17 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot
+from appliance.engines import Backend
 from appliance.errors import EngineError
-from appliance.runtimes import BuildOptions, Device, Progress, onnxruntime
+from appliance.runtimes import (
+    BuildOptions,
+    Device,
+    EngineOptions,
+    EngineReport,
+    EngineSlot,
+    Progress,
+    onnxruntime,
+)
 from appliance.values import ModelContract, Precision
 
 PROVIDER = "CPUExecutionProvider"

@@ -15,9 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot
+from appliance.engines import Backend
 from appliance.errors import EngineError
-from appliance.runtimes import BuildOptions, Device, Progress, cuda, onnxruntime
+from appliance.runtimes import (
+    BuildOptions,
+    Device,
+    EngineOptions,
+    EngineReport,
+    EngineSlot,
+    Progress,
+    cuda,
+    onnxruntime,
+)
 from appliance.runtimes.cuda import Stream
 from appliance.runtimes.gpu_slot import GpuSlot
 from appliance.values import ModelContract, Precision

@@ -4,40 +4,17 @@ So they may be built where there is no GPU. Never ran on a GPU.
 """
 
 from functools import partial
-from pathlib import Path
 
-from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot
+from appliance.engines import Backend
 from appliance.errors import EngineError
 from appliance.runtimes import BuildOptions, Device, cuda, tensorrt
 from appliance.runtimes.tensorrt.building import build_engine
-from appliance.runtimes.tensorrt.running import Runner
-from appliance.values import ModelContract, Precision
+from appliance.runtimes.tensorrt.running import load_engine
+from appliance.values import Precision
 
 LIBRARY = "tensorrt_rtx"
-ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_120", "sm_121")
-
-
-class RtxEngine(Runner):
-    """An engine and a stream of work for each frame in flight."""
-
-    def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
-        gpu = cuda.find()
-        name = gpu.device().name
-        super().__init__(tensorrt.library(LIBRARY), gpu, path, contract, options.in_flight)
-        self.slots = tuple(
-            EngineSlot(index, slot.frames, slot.outputs)
-            for index, slot in enumerate(self.gpu_slots)
-        )
-        self.report = EngineReport(
-            asked=options.asked,
-            backend="rtx",
-            running=f"{tensorrt.TITLES[LIBRARY]} on {name}",
-            version=tensorrt.version(LIBRARY),
-            precision=options.precision,
-            computes=self.computes,
-            memory_bytes=self.memory_bytes,
-            note=self.note,
-        )
+# What its engines are for unless they are built for sm_75 alone, which would be another file.
+ARCHS = ("sm_80", "sm_86", "sm_89", "sm_120", "sm_121")
 
 
 def device() -> Device:
@@ -68,5 +45,5 @@ ENGINE = Backend(
     device=device,
     bound_to=bound_to,
     build=partial(build_engine, LIBRARY),
-    load=RtxEngine,
+    load=partial(load_engine, "rtx", LIBRARY),
 )

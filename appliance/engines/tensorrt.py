@@ -1,38 +1,14 @@
 """TensorRT: engines for one GPU, or for its relatives. Never ran on a GPU."""
 
 from functools import partial
-from pathlib import Path
 
-from appliance.engines import Backend, EngineOptions, EngineReport, EngineSlot
+from appliance.engines import Backend
 from appliance.runtimes import BuildOptions, Device, cuda, tensorrt
 from appliance.runtimes.tensorrt.building import build_engine
-from appliance.runtimes.tensorrt.running import Runner
-from appliance.values import ModelContract, Precision
+from appliance.runtimes.tensorrt.running import load_engine
+from appliance.values import Precision
 
 LIBRARY = "tensorrt"
-
-
-class TensorRtEngine(Runner):
-    """An engine and a stream of work for each frame in flight."""
-
-    def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
-        gpu = cuda.find()
-        name = gpu.device().name
-        super().__init__(tensorrt.library(LIBRARY), gpu, path, contract, options.in_flight)
-        self.slots = tuple(
-            EngineSlot(index, slot.frames, slot.outputs)
-            for index, slot in enumerate(self.gpu_slots)
-        )
-        self.report = EngineReport(
-            asked=options.asked,
-            backend="tensorrt",
-            running=f"{tensorrt.TITLES[LIBRARY]} on {name}",
-            version=tensorrt.version(LIBRARY),
-            precision=options.precision,
-            computes=self.computes,
-            memory_bytes=self.memory_bytes,
-            note=self.note,
-        )
 
 
 def device() -> Device:
@@ -58,5 +34,5 @@ ENGINE = Backend(
     device=device,
     bound_to=bound_to,
     build=partial(build_engine, LIBRARY),
-    load=TensorRtEngine,
+    load=partial(load_engine, "tensorrt", LIBRARY),
 )

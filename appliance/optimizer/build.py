@@ -2,30 +2,28 @@
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
-from appliance.errors import EngineError, ModelError
+from appliance.errors import ModelError
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.climbing import climb, ladder
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head
+from appliance.optimizer.job import Job, clear, serial_of
 from appliance.optimizer.key import EngineKey, code_sha256
 from appliance.optimizer.reference import Reference
-from appliance.optimizer.report import write_report
-from appliance.optimizer.rungs import Made, Maker, part_of
-from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES, EngineFile
+from appliance.optimizer.rungs import Maker, part_of
+from appliance.optimizer.sidecar import EngineFile
 from appliance.optimizer.verification import Limits
 from appliance.runtimes import BuildOptions, Progress
 from appliance.tasks import Task
-from appliance.values import ModelContract, Precision
+from appliance.values import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +137,12 @@ class Optimizer:
             makes = climb(job.maker, canonical, rungs, folder, part_of(progress, 0.05, 1.0))
             if makes[-1].is_refused:
                 job.report(folder, makes)
-                _clear(folder, keep=())
+                clear(folder, keep=())
                 self.cache.refuse(folder, job.key, refused := job.failure(makes))
                 raise refused
             return self.cache.commit(folder, job.kept(folder, canonical.contract, makes))
 
-    def _job(self, card: Card, weights: Path, backend: Backend, frames: Frames | None) -> "_Job":
+    def _job(self, card: Card, weights: Path, backend: Backend, frames: Frames | None) -> Job:
         head, task = self._head(card), self._task(card)
         maker = Maker(
             card=card,
@@ -157,7 +155,7 @@ class Optimizer:
             serial=serial_of(backend),
             frames=frames,
         )
-        return _Job(self.key(card, weights, backend), head, maker, self.wishes, self.wall_s())
+        return Job(self.key(card, weights, backend), head, maker, self.wall_s())
 
     def _head(self, card: Card) -> Head:
         head = self.heads.get(card.head)
@@ -173,105 +171,6 @@ class Optimizer:
         if card.task not in self.tasks:
             raise ModelError(f"{card.name}: no task {card.task}", hint=", ".join(self.tasks))
         return self.tasks[card.task]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One model on one backend on its way into the cache."""
-
-    key: EngineKey
-    head: Head
-    maker: Maker
-    wishes: Wishes
-    now_s: float
-
-    def is_served_by(self, found: EngineFile, *, insists: bool) -> bool:
-        """Whether nothing is left to do."""
-        proof, frames = found.verification, self.maker.frames
-        if proof.device != self.maker.serial:
-            return False
-        return not (insists and proof.verdict == "unproven") and not may_prove(found, frames)
-
-    def judged(self, found: EngineFile, progress: Progress) -> Made:
-        """An engine that is there, compared on this device."""
-        precision = found.verification.precision
-        return self.maker.judge(
-            found.path, found.contract, precision, self.maker.parted(precision)[1], progress
-        )
-
-    def kept(self, folder: Path, contract: ModelContract, makes: Sequence[Made]) -> EngineFile:
-        """The last of `makes` in `folder`, with its report, and nothing else there."""
-        chosen = makes[-1]
-        assert chosen.path is not None  # noqa: S101 - what was not built is refused
-        path = Path(shutil.copy(chosen.path, folder))
-        self.report(folder, makes)
-        _clear(folder, keep=(path.name,))
-        return EngineFile(
-            path=path,
-            key=self.key,
-            contract=contract,
-            verification=chosen.verification,
-            refused=tuple(made.verification for made in makes if made.is_refused),
-            memory_bytes=chosen.memory_bytes,
-        )
-
-    def report(self, folder: Path, makes: Sequence[Made]) -> None:
-        """Write the report of everything that was tried."""
-        card, backend = self.maker.card, self.maker.backend
-        facts = {
-            "Model": f"{card.title} ({card.name})",
-            "Weights": self.key.weights_sha256,
-            "Runs on": f"{backend.title} {self.key.backend_version}",
-            "Device": _device_text(backend),
-            "Asked for": f"precision {self.wishes.precision}",
-            "Made": datetime.fromtimestamp(self.now_s, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        }
-        for made in makes:
-            if made.inference_ms is not None:
-                name = f"One inference, {made.verification.precision}"
-                facts[name] = f"{made.inference_ms:.2f} ms at best"
-        trials = [made.trial for made in makes]
-        write_report(folder, facts, trials, card.detection.labels)
-
-    def failure(self, makes: Sequence[Made]) -> EngineError:
-        """Why there is no engine: what the widest rung says, which tells most."""
-        last = makes[-1].verification
-        return EngineError(
-            f"{self.key.model}: {self.maker.backend.title}, {last.precision}: {last.reason}",
-            hint=last.hint,
-        )
-
-
-def may_prove(found: EngineFile, frames: Frames | None) -> bool:
-    """Whether comparing on `frames` could prove what is not proven yet."""
-    proof = found.verification
-    seen = frames.parted()[1] if frames and proof.precision is Precision.INT8 else frames
-    return proof.verdict == "unproven" and len(seen or ()) > proof.frames
-
-
-def serial_of(backend: Backend) -> str:
-    """Of the device that runs this backend's engines here; empty where none does."""
-    try:
-        return backend.device().serial
-    except EngineError:
-        return ""  # the caller says what that means; why it is so, `appliance check` tells
-
-
-def _device_text(backend: Backend) -> str:
-    try:
-        device = backend.device()
-    except EngineError as error:
-        return f"none here: {error}"
-    return " ".join(filter(None, (device.name, device.arch, device.software)))
-
-
-def _clear(folder: Path, *, keep: Sequence[str]) -> None:
-    """Leave the report, and the files named."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in {*keep, REPORT, REPORT_FIGURES}:
-            path.unlink()
 
 
 def _sha256(document: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from appliance.catalog.card import Card
-from appliance.engines import Backend, Engine, EngineOptions
+from appliance.engines import Backend, Engine
 from appliance.errors import DeviceError, EngineError, ModelError
 from appliance.optimizer.canonical import Canonical
 from appliance.optimizer.fittings import letterbox_of
@@ -16,7 +16,7 @@ from appliance.optimizer.frames import Frames
 from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
 from appliance.optimizer.verification import Candidate, Limits, Trial, Verification, verify
-from appliance.runtimes import BuildOptions, Progress
+from appliance.runtimes import BuildOptions, EngineOptions, Progress
 from appliance.tasks import Task
 from appliance.values import U8, ModelContract, Precision
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.catalog.card import Card
-from appliance.engines import Engine, EngineSlot
+from appliance.engines import Engine
 from appliance.errors import ApplianceError
 from appliance.geometry import Fit
 from appliance.letterbox import Letterbox
@@ -41,6 +41,7 @@ from appliance.optimizer.fittings import rules_of
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Tensors
 from appliance.optimizer.reference import Reference
+from appliance.runtimes import EngineSlot
 from appliance.tasks import Task
 from appliance.values import F32, U8, Precision
 

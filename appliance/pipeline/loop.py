@@ -19,12 +19,12 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
-from appliance.engines import EngineSlot
 from appliance.errors import ApplianceError
 from appliance.geometry import Fit
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
+from appliance.runtimes import EngineSlot
 from appliance.values import Result
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks

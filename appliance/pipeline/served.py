@@ -3,8 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from appliance.engines import Engine, EngineSlot
+from appliance.engines import Engine
 from appliance.letterbox import Letterbox
+from appliance.runtimes import EngineSlot
 from appliance.tasks import Rules, Task
 
 

@@ -80,7 +80,7 @@ class SupportBundle:
         about = {
             "made_at": _at(now_s).isoformat(timespec="seconds"),
             "station": self._station_name,
-            "versions": dict(context.versions),
+            "versions": dict(context.versions()),
             "packages": dict(packages),
         }
         yield "about.json", _json(about)

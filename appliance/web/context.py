@@ -23,7 +23,7 @@ class TabContext:
         roles: of every user, by name.
         settings: what is in effect, fit to be shown.
         ring: the last log lines.
-        versions: of the appliance and the libraries that matter, by name.
+        versions: of the appliance and the libraries that matter, by name; slow the first time.
         state_folder: whose disk is shown.
         history: the last hour of each camera.
         hardware: the machine now; takes some milliseconds.
@@ -37,7 +37,7 @@ class TabContext:
     roles: Mapping[str, Role]
     settings: Sequence[Row]
     ring: Ring
-    versions: Mapping[str, str]
+    versions: Callable[[], Mapping[str, str]]
     state_folder: str
     history: Callable[[], Hour]
     hardware: Callable[[], HardwareReading]

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from appliance import engines
-from appliance.engines import Backend, EngineOptions
+from appliance.engines import Backend
 from appliance.errors import EngineError
-from appliance.runtimes import BuildOptions
+from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.values import TensorSpec
 from tests.support.gpu import FAMILY, fake_gpu
 from tests.support.spots import CONTRACT, GREEN, RED, SEES_GREEN, SEES_RED, run, seen, show

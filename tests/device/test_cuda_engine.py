@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from appliance.engines import EngineOptions
 from appliance.engines import cuda as engine
 from appliance.errors import DeviceError, DeviceLostError, EngineError
-from appliance.runtimes import BuildOptions, cuda, onnxruntime
+from appliance.runtimes import BuildOptions, EngineOptions, cuda, onnxruntime
 from tests.support.fake_cuda import ERROR, FakeCuda
 from tests.support.spots import (
     CONTRACT,

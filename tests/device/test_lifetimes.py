@@ -7,10 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from appliance.engines import EngineOptions
 from appliance.errors import DeviceError, DeviceLostError, EngineError
-from appliance.runtimes import cuda
-from appliance.runtimes.tensorrt.running import Runner, computes
+from appliance.runtimes import EngineOptions, cuda
+from appliance.runtimes.tensorrt.running import TensorRtEngine, computes
 from tests.support.fake_cuda import ERROR, FakeCuda
 from tests.support.gpu import FAMILY, fake_gpu
 from tests.support.spots import (
@@ -80,7 +79,7 @@ def test_everything_is_given_back(gpu, load):
     show(engine.slots[0], RED)
     engine.submit(engine.slots[0])
     assert gpu.cuda.live
-    held = engine.gpu_slots
+    held = engine._slots
     engine.close()
     assert gpu.cuda.live == {}
     assert len(held) == len(engine.slots)  # whoever holds a slot holds nothing of the GPU's
@@ -281,7 +280,7 @@ def test_the_real_library_says_why_it_refuses(tmp_path):
     path.write_bytes(bytes(200))
     fake = FakeCuda()
     with pytest.raises(EngineError, match=r"engine.plan cannot be loaded: .*kEXPECTED_MAGIC_TAG"):
-        Runner(library, cuda.Cuda(fake), path, CONTRACT, 1)
+        TensorRtEngine(library, cuda.Cuda(fake), path, CONTRACT, EngineOptions(), "rtx")
     assert fake.live == {}
 
 

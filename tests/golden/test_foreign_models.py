@@ -9,7 +9,6 @@ import pytest
 
 from appliance import tasks
 from appliance.catalog.card import CARD_FILE, read_card
-from appliance.engines import EngineOptions
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer.agreement import row_differences
 from appliance.optimizer.canonical import canonicalize
@@ -19,7 +18,7 @@ from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
 from appliance.optimizer.verification import MIN_REFERENCES, Candidate, Limits, verify
 from appliance.registry import plugins
-from appliance.runtimes import BuildOptions
+from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.settings.model import Verify
 from appliance.tasks import Task
 from appliance.values import Precision

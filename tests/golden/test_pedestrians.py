@@ -14,7 +14,6 @@ from appliance.capture.sources import file
 from appliance.capture.timing import Timing
 from appliance.catalog.card import read_card
 from appliance.catalog.library import builtin_models_dir
-from appliance.engines import EngineOptions
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer.agreement import MARGIN, Agreement
 from appliance.optimizer.canonical import canonicalize
@@ -25,6 +24,7 @@ from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import Lane, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
+from appliance.runtimes import EngineOptions
 from appliance.tasks import Task
 from tests.support.fakes import wait_until
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from appliance import tasks
 from appliance.buffers import FrameSlots, Lease
-from appliance.engines import EngineReport, EngineSlot
 from appliance.errors import EngineError
 from appliance.geometry import FitMode
 from appliance.letterbox import Letterbox
 from appliance.nms import NmsMode
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
+from appliance.runtimes import EngineReport, EngineSlot
 from appliance.tasks import Rules, Task
 from appliance.values import (
     U8,

@@ -222,7 +222,7 @@ def tab_context(
         roles=ROLES,
         settings=SETTINGS,
         ring=Ring(),
-        versions={"Vision Appliance": "0.0"},
+        versions=lambda: {"Vision Appliance": "0.0"},
         state_folder="/state",
         history=History([camera.key for camera in reading.cameras], Clock()).hour,
         hardware=lambda: HARDWARE,

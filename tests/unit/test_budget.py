@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from appliance.app.budget import MIB, Budget
-from appliance.engines import Device, cpu
+from appliance.engines import cpu
 from appliance.errors import DeviceError
+from appliance.runtimes import Device
 
 DEVICE = Device("A GPU", "sm_86", "", "serial", 8000 * MIB, 3000 * MIB)
 

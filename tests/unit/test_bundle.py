@@ -101,7 +101,7 @@ def test_no_member_tells_a_secret():
         redactor=Redactor([SECRET]),
         reading=lambda: replace(READING, cameras=(camera,), reasons=(SECRET,)),
         settings=rows,
-        versions={SECRET: SECRET},
+        versions=lambda: {SECRET: SECRET},
         ring=lines(2, f"refused: {SECRET}"),
         sidecars={"m/1": json.dumps({"note": SECRET})},
     )

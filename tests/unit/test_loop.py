@@ -9,7 +9,7 @@ import pytest
 
 from appliance import tasks
 from appliance.catalog.card import read_card
-from appliance.engines import EngineOptions, cpu
+from appliance.engines import cpu
 from appliance.errors import ApplianceError, EngineError
 from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
@@ -20,6 +20,7 @@ from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.loop import IDLE_S, Lane, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
+from appliance.runtimes import EngineOptions
 from appliance.tasks import Task
 from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
 

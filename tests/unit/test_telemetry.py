@@ -15,7 +15,7 @@ prepare_process(load(environment()).settings.paths)
 RUN_AN_ENGINE = """
 import sys
 from pathlib import Path
-from appliance.engines import EngineOptions
+from appliance.runtimes import EngineOptions
 from appliance.engines.cpu import ENGINE
 from appliance.values import ModelContract, TensorSpec
 outputs = [("keypoints", (1, 16, 16, 2)), ("wh", (1, 16, 16, 4))]

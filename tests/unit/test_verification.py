@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from appliance.catalog.card import read_card
-from appliance.engines import EngineOptions, cpu
+from appliance.engines import cpu
 from appliance.errors import EngineError
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.exhibits import LIMIT as MOST_EXHIBITS
@@ -24,7 +24,7 @@ from appliance.optimizer.verification import (
     Verification,
     verify,
 )
-from appliance.runtimes import BuildOptions
+from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.tasks.detection import TASK
 from appliance.values import Precision
 from tests.support.faults import Faulty, Misplacing, swapped_channels, wrong_class

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from appliance.errors import EngineError
-from appliance.runtimes.cuda import Cuda, Stream, failure
+from appliance.runtimes import EngineOptions, EngineReport, EngineSlot, cuda, tensorrt
 from appliance.runtimes.gpu_slot import GpuSlot
-from appliance.runtimes.tensorrt import listener
 from appliance.values import ModelContract, Precision
 
 REBUILD_HINT: Final = "The engine is built again."
@@ -33,29 +32,35 @@ NUMBERS: Final = (
 """How a tensor's format names its numbers, in lower case; the first that fits."""
 
 
-class Numbered(Protocol):
-    """A slot, by its place."""
+def load_engine(
+    backend: str, name: str, path: Path, contract: ModelContract, options: EngineOptions
+) -> "TensorRtEngine":
+    """An engine on the first GPU.
 
-    @property
-    def index(self) -> int:
-        """From 0."""
+    Args:
+        backend: whose engine it is, for the report.
+        name: of the library, `tensorrt` or `tensorrt_rtx`.
+        path: the engine's file.
+        contract: what it must take and give.
+        options: how to load it.
+
+    Raises:
+        EngineError: see `TensorRtEngine`; or the library is not usable here.
+    """
+    gpu = cuda.find()
+    return TensorRtEngine(tensorrt.library(name), gpu, path, contract, options, backend)
 
 
-class Runner:
+class TensorRtEngine:
     """A loaded engine of the TensorRT family.
 
     Args:
         library: the module `tensorrt` or `tensorrt_rtx`.
-        cuda: the GPU.
+        gpu: found.
         path: the engine's file.
         contract: what it must take and give.
-        in_flight: slots.
-
-    Attributes:
-        gpu_slots: one for each frame in flight.
-        computes: layers that multiply, by the numbers they read, as the engine tells.
-        memory_bytes: what the engine and its slots took of the GPU.
-        note: why it does not run as it should; empty when it does.
+        options: how to load it.
+        backend: whose engine it is, for the report.
 
     Raises:
         EngineError: the file is damaged, of another version or GPU, or of another contract.
@@ -65,32 +70,43 @@ class Runner:
     def __init__(
         self,
         library: Any,  # noqa: ANN401
-        cuda: Cuda,
+        gpu: cuda.Cuda,
         path: Path,
         contract: ModelContract,
-        in_flight: int,
+        options: EngineOptions,
+        backend: str,
     ) -> None:
         self._library = library
-        self._cuda = cuda
-        self._heard = listener(library)
-        free_bytes, _ = cuda.memory()
+        self._gpu = gpu
+        self._heard = tensorrt.listener(library)
+        here = gpu.device()
         with ExitStack() as owned:
             owned.callback(self._forget)
             self._engine = self._load(path)
             _check_contract(library, self._engine, contract)
-            self.gpu_slots: tuple[GpuSlot, ...] = ()
+            self._slots: tuple[GpuSlot, ...] = ()
             notes: list[str] = []
-            for _ in range(in_flight):
-                stream = owned.enter_context(Stream(cuda))
-                slot = owned.enter_context(GpuSlot(cuda, stream, contract))
-                self.gpu_slots += (slot,)
+            for _ in range(options.in_flight):
+                stream = owned.enter_context(cuda.Stream(gpu))
+                slot = owned.enter_context(GpuSlot(gpu, stream, contract))
+                self._slots += (slot,)
                 notes.append(slot.prepare(self._inference(slot, stream), capture=True))
-            self.computes = computes(_information(library, self._engine))
-            self.memory_bytes = max(0, free_bytes - cuda.memory()[0])
-            self.note = next(filter(None, notes), "")
+            self.report = EngineReport(
+                asked=options.asked,
+                backend=backend,
+                running=f"{tensorrt.TITLES[library.__name__]} on {here.name}",
+                version=str(library.__version__),
+                precision=options.precision,
+                computes=computes(_information(library, self._engine)),
+                memory_bytes=max(0, here.memory_free_bytes - gpu.memory()[0]),
+                note=next(filter(None, notes), ""),
+            )
             self._owned = owned.pop_all()
+        self.slots = tuple(
+            EngineSlot(index, slot.frames, slot.outputs) for index, slot in enumerate(self._slots)
+        )
 
-    def submit(self, slot: Numbered) -> None:
+    def submit(self, slot: EngineSlot) -> None:
         """Queue the inference of the slot's frames.
 
         Raises:
@@ -98,7 +114,7 @@ class Runner:
         """
         self._open(slot).submit()
 
-    def wait(self, slot: Numbered, timeout_s: float | None = None) -> bool:
+    def wait(self, slot: EngineSlot, timeout_s: float | None = None) -> bool:
         """Whether the slot's outputs hold the results within `timeout_s`.
 
         Raises:
@@ -110,10 +126,10 @@ class Runner:
         """Wait for what runs, and free everything; idempotent."""
         self._owned.close()
 
-    def _open(self, slot: Numbered) -> GpuSlot:
+    def _open(self, slot: EngineSlot) -> GpuSlot:
         if self._engine is None:
             raise EngineError("the engine is closed")
-        return self.gpu_slots[slot.index]
+        return self._slots[slot.index]
 
     def _load(self, path: Path) -> Any:  # noqa: ANN401
         try:
@@ -129,7 +145,7 @@ class Runner:
             raise self._failure(f"engine: {path.name} cannot be loaded", REBUILD_HINT)
         return engine
 
-    def _inference(self, slot: GpuSlot, stream: Stream) -> partial[None]:
+    def _inference(self, slot: GpuSlot, stream: cuda.Stream) -> partial[None]:
         context = self._engine.create_execution_context()
         if context is None:
             raise self._failure("engine: no execution context", REBUILD_HINT)
@@ -149,11 +165,11 @@ class Runner:
         Raises:
             DeviceLostError: because the GPU is lost.
         """
-        self._cuda.memory()
-        return failure(": ".join([what, *self._heard.take()[:1]]), hint=hint)
+        self._gpu.memory()
+        return cuda.failure(": ".join([what, *self._heard.take()[:1]]), hint=hint)
 
     def _forget(self) -> None:
-        self.gpu_slots = ()
+        self._slots = ()
         self._engine = None
 
 

@@ -125,7 +125,7 @@ def render_fixed(context: TabContext, *, is_admin: bool) -> str:
         context,
         "system_fixed.html",
         is_admin=is_admin,
-        versions=context.versions,
+        versions=context.versions(),
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
     )
