@@ -279,10 +279,10 @@ def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONN
 def list_engines() -> None:
     """Every engine in the cache, in use or not."""
     loaded, _ = _start(environment())
-    from appliance.app.assembly import optimizer_of
+    from appliance.app.assembly import shelf_of
 
     table = Table("Model", "Engine", "MB", "What", box=None, pad_edge=False)
-    for each in optimizer_of(loaded.settings).cache.stored():
+    for each in shelf_of(loaded.settings).cache.stored():
         table.add_row(each.model, each.folder.name, f"{each.size_bytes / 1e6:.1f}", each.about)
     out.print(table)
 
@@ -292,9 +292,9 @@ def list_engines() -> None:
 def prune() -> None:
     """Remove every engine that no model in use would load."""
     loaded, _ = _start(environment())
-    from appliance.app.assembly import engines_in_use, optimizer_of
+    from appliance.app.assembly import engines_in_use, shelf_of
 
-    gone = optimizer_of(loaded.settings).cache.prune(engines_in_use(loaded.settings))
+    gone = shelf_of(loaded.settings).cache.prune(engines_in_use(loaded.settings))
     for each in gone:
         out.print(f"removed {each.model}/{each.folder.name}: {each.about}")
     out.print(f"{sum(each.size_bytes for each in gone) / 1e6:.1f} MB are free again.")

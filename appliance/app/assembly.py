@@ -10,25 +10,20 @@ import cv2
 import numpy as np
 import psutil
 
-from appliance import __version__, tasks
+from appliance import __version__
 from appliance.app.choices import ANY, AUTO, backends, choices, obstacle
-from appliance.app.clock import wall_s
 from appliance.catalog.inspection import inspect_onnx
 from appliance.catalog.library import Library, builtin_models_dir
 from appliance.engines import Backend
-from appliance.optimizer import heads
-from appliance.optimizer.build import Optimizer, Wishes
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.frames import Frames, is_picture
-from appliance.optimizer.heads import Head
 from appliance.optimizer.key import EngineKey
+from appliance.optimizer.shelf import Shelf, Wishes
 from appliance.optimizer.sidecar import SIDECAR
-from appliance.optimizer.verification import Limits
-from appliance.registry import plugins
+from appliance.optimizer.verdict import Limits
 from appliance.runtimes import BuildOptions
 from appliance.settings import Problem, Settings, SettingsProblems
 from appliance.settings.variables import camera_variables, station_variables
-from appliance.tasks import Task
 from appliance.values import Precision
 
 ENGINES, TIMINGS = "engines", "timings"  # below the cache folder
@@ -40,14 +35,12 @@ def library_of(settings: Settings) -> Library:
     return Library(builtin_models_dir(), settings.paths.state / "models")
 
 
-def optimizer_of(settings: Settings) -> Optimizer:
-    """What builds this station's engines."""
+def shelf_of(settings: Settings) -> Shelf:
+    """This station's engines."""
     asked, shipped = settings.engine, settings.engine.shipped
-    return Optimizer(
+    return Shelf(
         cache=EngineCache(settings.paths.cache / ENGINES),
         shipped=EngineCache(shipped) if shipped is not None else None,
-        heads=plugins(heads, "HEAD", Head),
-        tasks=plugins(tasks, "TASK", Task),
         wishes=Wishes(
             precision=asked.precision,
             limits={each: Limits(*settings.verify.of(each)) for each in Precision},
@@ -59,7 +52,6 @@ def optimizer_of(settings: Settings) -> Optimizer:
             ),
             threads=asked.threads,
         ),
-        wall_s=wall_s,
     )
 
 
@@ -93,9 +85,9 @@ def engines_in_use(settings: Settings) -> tuple[EngineKey, ...]:
     Raises:
         ApplianceError: a model's card or weights cannot be read.
     """
-    library, optimizer = library_of(settings), optimizer_of(settings)
+    library, shelf = library_of(settings), shelf_of(settings)
     return tuple(
-        optimizer.key(library.card(name), library.weights(name), backend)
+        shelf.key(library.card(name), library.weights(name), backend)
         for name in models_in_use(settings)
         if library.is_obtained(name)
         for backend in choices(settings).backends

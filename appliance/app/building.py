@@ -4,22 +4,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance import tasks
 from appliance.app.assembly import (
     engines_in_use,
     frames_for,
     library_of,
     models_in_use,
-    optimizer_of,
+    shelf_of,
 )
 from appliance.app.choices import backends, choices
+from appliance.app.clock import wall_s
 from appliance.engines import Backend
 from appliance.errors import EngineError, StoreError
+from appliance.optimizer import heads
 from appliance.optimizer.build import Optimizer
 from appliance.optimizer.frames import Frames
+from appliance.optimizer.heads import Head
+from appliance.registry import plugins
 from appliance.runtimes import Progress
 from appliance.settings import Settings
+from appliance.tasks import Task
 
 MIB = 1024 * 1024
+
+
+def optimizer_of(settings: Settings) -> Optimizer:
+    """What builds this station's engines."""
+    return Optimizer(
+        shelf=shelf_of(settings),
+        heads=plugins(heads, "HEAD", Head),
+        tasks=plugins(tasks, "TASK", Task),
+        wall_s=wall_s,
+    )
 
 
 def build_models(
@@ -53,7 +69,9 @@ def build_models(
         model = _Model(settings, optimizer, name, chosen, frames is not None, progress)
         try:
             yield from model.alone(backends()[only]) if only else model.best_and_spare()
-            optimizer.cache.keep_within(settings.engine.quota_mb * MIB, engines_in_use(settings))
+            optimizer.shelf.cache.keep_within(
+                settings.engine.quota_mb * MIB, engines_in_use(settings)
+            )
         except OSError as error:
             raise StoreError(
                 f"{name}: the engine cannot be kept in {settings.paths.cache} ({error.strerror})",
@@ -103,7 +121,9 @@ class _Model:
         """
         library = library_of(self.settings)
         card, weights = library.card(self.name), library.weights(self.name)
-        if refusal := self.optimizer.cache.refusal(self.optimizer.key(card, weights, backend)):
+        if refusal := self.optimizer.shelf.cache.refusal(
+            self.optimizer.shelf.key(card, weights, backend)
+        ):
             raise refusal
         engine = self.optimizer.build(
             card,
@@ -123,7 +143,7 @@ class _Model:
         yield f"{self.name}: {missed}"
         try:
             backend.version()
-            backend.bound_to(self.optimizer.wishes.options)
+            backend.bound_to(self.optimizer.shelf.wishes.options)
         except EngineError:
             return  # already said
         yield from self.alone(backend)

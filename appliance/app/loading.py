@@ -5,15 +5,18 @@ from pathlib import Path
 
 import psutil
 
+from appliance import tasks
 from appliance.app.budget import Budget
 from appliance.catalog.card import Card
+from appliance.catalog.labels import Labels
 from appliance.engines import Backend
-from appliance.optimizer.build import Optimizer
 from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.sidecar import EngineFile, file_sha256
 from appliance.pipeline.served import ServedModel
+from appliance.registry import plugins
 from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
+from appliance.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,12 @@ class Model:
     Attributes:
         card: what is known of it.
         weights: the foreign ONNX.
-        labels: class names in the order of ids.
-        notice: what is odd about the labels; may be empty.
+        labels: its class names.
     """
 
     card: Card
     weights: Path
-    labels: tuple[str, ...]
-    notice: str
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,12 @@ class Loader:
 
     Args:
         settings: threads, frames in flight, memory, thresholds.
-        optimizer: knows the tasks.
         models: how many models share the box.
     """
 
-    def __init__(self, settings: Settings, optimizer: Optimizer, *, models: int) -> None:
+    def __init__(self, settings: Settings, *, models: int) -> None:
         self._settings = settings
-        self._tasks = optimizer.tasks
+        self._tasks = plugins(tasks, "TASK", Task)
         self._models = models
         self._budget = Budget(settings.engine.memory_mb)
         self._last: dict[str, _Last] = {}
@@ -91,10 +91,13 @@ class Loader:
         for slot in engine.slots:
             engine.wait(slot)
         rules = rules_of(
-            model.card, labels=model.labels, confidence=wanted.confidence, classes=wanted.classes
+            model.card,
+            labels=model.labels.names,
+            confidence=wanted.confidence,
+            classes=wanted.classes,
         )
         task = self._tasks[model.card.task]
-        return ServedModel(name, engine, task, letterbox_of(model.card), rules, model.labels)
+        return ServedModel(name, engine, task, letterbox_of(model.card), rules, model.labels.names)
 
     def _frames_at_once(self) -> int:
         cores = psutil.cpu_count(logical=False) or 1

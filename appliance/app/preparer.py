@@ -7,17 +7,15 @@ from pathlib import Path
 
 from loguru import logger
 
-from appliance.app.assembly import frames_for, library_of, optimizer_of
+from appliance.app.assembly import frames_for, library_of, shelf_of
 from appliance.app.child import BuildChild
 from appliance.app.choices import choices
 from appliance.app.loading import Loader, Model
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
 from appliance.errors import DeviceError, EngineError
-from appliance.optimizer.build import Optimizer
-from appliance.optimizer.heads import class_count
-from appliance.optimizer.job import may_prove
 from appliance.optimizer.key import EngineKey
+from appliance.optimizer.shelf import Shelf, may_prove
 from appliance.optimizer.sidecar import EngineFile
 from appliance.pipeline.engine_room import Prepared, Progress
 from appliance.settings import Settings
@@ -36,8 +34,8 @@ class Preparer:
     def __init__(self, settings: Settings, models: int) -> None:
         self._settings = settings
         self._library = library_of(settings)
-        self._optimizer = optimizer_of(settings)
-        self._loader = Loader(settings, self._optimizer, models=models)
+        self._shelf = shelf_of(settings)
+        self._loader = Loader(settings, models=models)
         self._child = BuildChild(limit_s=settings.engine.build_minutes * 60)
         self._keys: dict[str, EngineKey] = {}
 
@@ -55,7 +53,7 @@ class Preparer:
         chosen = choices(self._settings, without)
         missed = [chosen.missed] if chosen.missed else []
         way_up = _WayUp(
-            self._settings, self._optimizer, self._loader, self._child, model, progress, missed
+            self._settings, self._shelf, self._loader, self._child, model, progress, missed
         )
         for index, backend in enumerate(chosen.backends):
             self._keys[name] = way_up.key(backend)
@@ -75,15 +73,12 @@ class Preparer:
     def report(self, name: str) -> Path | None:
         """The report of a model's engine, or of the attempts to make one; None without any."""
         key = self._keys.get(name)
-        return self._optimizer.cache.report(key) if key is not None else None
+        return self._shelf.cache.report(key) if key is not None else None
 
     def _model(self, name: str) -> Model:
         card, weights = self._library.card(name), self._library.weights(name)
-        inspection = inspect_onnx(weights)
-        labels = self._library.labels(name, embedded=inspection.names)
-        head = self._optimizer.heads.get(card.head)  # a wrong one is told by the build
-        classes = class_count(head, inspection.outputs, card) if head is not None else 0
-        return Model(card, weights, labels.names, labels.mismatch(classes))
+        labels = self._library.labels(name, embedded=inspect_onnx(weights).names)
+        return Model(card, weights, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +86,7 @@ class _WayUp:
     """One model on its way up; `missed` tells what did not serve it, the best first."""
 
     settings: Settings
-    optimizer: Optimizer
+    shelf: Shelf
     loader: Loader
     child: BuildChild
     model: Model
@@ -113,7 +108,7 @@ class _WayUp:
         except DeviceError:
             raise
         except EngineError as error:
-            if not self.optimizer.cache.set_aside(found):
+            if not self.shelf.cache.set_aside(found):
                 raise
             self._warn(f"{error}; it is built once more")
             yield from self._spare(spares, f"{backend.title} is built anew: {error}")
@@ -124,7 +119,7 @@ class _WayUp:
 
     def key(self, backend: Backend) -> EngineKey:
         """Of the model's engine on a backend."""
-        return self.optimizer.key(self.model.card, self.model.weights, backend)
+        return self.shelf.key(self.model.card, self.model.weights, backend)
 
     def _proven_more(self, backend: Backend) -> Iterator[Prepared]:
         """The engine that serves, compared once more; or the one that takes its place.
@@ -158,9 +153,9 @@ class _WayUp:
             EngineError: it was found out before that there can be none.
         """
         key = self.key(backend)
-        if refusal := self.optimizer.cache.refusal(key):
+        if refusal := self.shelf.cache.refusal(key):
             raise refusal
-        return self.optimizer.ready(key, backend)
+        return self.shelf.ready(key, backend)
 
     def _built(self, backend: Backend) -> EngineFile:
         name = self.model.card.name
@@ -184,7 +179,7 @@ class _WayUp:
             found.verification.sentence(),
             fallback=_told(missed),
             next_step=_hint(missed),
-            notice=self.model.notice,
+            notice=self.model.labels.mismatch(found.classes),
         )
 
     def _refused(self, found: EngineFile) -> list[EngineError]:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from appliance.engines import Backend
 from appliance.errors import EngineError
-from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head
 from appliance.optimizer.key import EngineKey
 from appliance.optimizer.report import write_report
 from appliance.optimizer.rungs import Made, Maker
+from appliance.optimizer.shelf import may_prove
 from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES, EngineFile
 from appliance.runtimes import Progress
-from appliance.values import ModelContract, Precision
+from appliance.values import ModelContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,14 @@ class Job:
         key: the engine's.
         head: the model's.
         maker: makes it in one precision.
+        classes: how many the model tells apart; 0 where it does not say.
         now_s: wall clock, for the report.
     """
 
     key: EngineKey
     head: Head
     maker: Maker
+    classes: int
     now_s: float
 
     def is_served_by(self, found: EngineFile, *, insists: bool) -> bool:
@@ -62,6 +64,7 @@ class Job:
             verification=chosen.verification,
             refused=tuple(made.verification for made in makes if made.is_refused),
             memory_bytes=chosen.memory_bytes,
+            classes=self.classes,
         )
 
     def report(self, folder: Path, makes: Sequence[Made]) -> None:
@@ -89,21 +92,6 @@ class Job:
             f"{self.key.model}: {self.maker.backend.title}, {last.precision}: {last.reason}",
             hint=last.hint,
         )
-
-
-def may_prove(found: EngineFile, frames: Frames | None) -> bool:
-    """Whether comparing on `frames` could prove what is not proven yet."""
-    proof = found.verification
-    seen = frames.parted()[1] if frames and proof.precision is Precision.INT8 else frames
-    return proof.verdict == "unproven" and len(seen or ()) > proof.frames
-
-
-def serial_of(backend: Backend) -> str:
-    """Of the device that runs this backend's engines here; empty where none does."""
-    try:
-        return backend.device().serial
-    except EngineError:
-        return ""  # the caller says what that means; why it is so, `appliance check` tells
 
 
 def _device_text(backend: Backend) -> str:

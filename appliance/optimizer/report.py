@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from appliance.optimizer.agreement import MARGIN, alone
 from appliance.optimizer.exhibits import LIMIT, Exhibit
 from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES
+from appliance.optimizer.verdict import MIN_REFERENCES
 from appliance.optimizer.verification import (
     CONFIDENCE,
     MAX_SHIFT_PX,
-    MIN_REFERENCES,
     Trial,
 )
 from appliance.render.boxes import draw_boxes

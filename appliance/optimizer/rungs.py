@@ -15,7 +15,8 @@ from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
-from appliance.optimizer.verification import Candidate, Limits, Trial, Verification, verify
+from appliance.optimizer.verdict import Limits, Verification
+from appliance.optimizer.verification import Candidate, Trial, verify
 from appliance.runtimes import BuildOptions, EngineOptions, Progress
 from appliance.tasks import Task
 from appliance.values import U8, ModelContract, Precision

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from appliance.optimizer.key import EngineKey
-from appliance.optimizer.verification import Verification
+from appliance.optimizer.verdict import Verification
 from appliance.values import ModelContract, TensorSpec
 
 SIDECAR = "engine.json"
 REPORT = "report.html"
 REPORT_FIGURES = "report.json"
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class EngineFile:
         verification: how it compares with the original, in the precision it has.
         refused: the rungs that were tried before, and why they were not taken.
         memory_bytes: what it held on its device when it was verified.
+        classes: how many the model tells apart; 0 where it does not say.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class EngineFile:
     verification: Verification
     refused: tuple[Verification, ...] = ()
     memory_bytes: int = 0
+    classes: int = 0
 
 
 def write_sidecar(engine: EngineFile) -> None:
@@ -52,6 +54,7 @@ def write_sidecar(engine: EngineFile) -> None:
         "verification": engine.verification.as_dict(),
         "refused": [each.as_dict() for each in engine.refused],
         "memory_bytes": engine.memory_bytes,
+        "classes": engine.classes,
     }
     engine.path.with_name(SIDECAR).write_text(sealed(document), encoding="utf-8")
 
@@ -72,6 +75,7 @@ def read_sidecar(folder: Path, key: EngineKey) -> EngineFile | None:
             verification=Verification.of(document["verification"]),
             refused=tuple(map(Verification.of, document["refused"])),
             memory_bytes=document["memory_bytes"],
+            classes=document["classes"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # half a folder is no engine: it is built again

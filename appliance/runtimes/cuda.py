@@ -29,6 +29,7 @@ from appliance.runtimes import Device
 from appliance.values import TensorSpec
 
 GPU: Final = 0
+DRIVER_LIBRARY: Final = "libcuda.so.1"
 SHORTEST_PAUSE_S: Final = 0.00005
 LONGEST_PAUSE_S: Final = 0.0005
 MEMORY_HINT: Final = (
@@ -78,11 +79,22 @@ def find() -> "Cuda":
         EngineError: the package is not installed.
         DeviceError: there is no GPU, or no driver that is new enough.
     """
+    if not has_driver():  # the package takes 11 MB to find that out
+        raise DeviceError("there is no NVIDIA driver", hint=DRIVER_HINT)
     try:
         runtime = importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
         raise EngineError("cuda-bindings is not installed", hint=PACKAGE_HINT) from error
     return Cuda(runtime)
+
+
+def has_driver() -> bool:
+    """Whether the driver's library is here, whatever it can do."""
+    try:
+        ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError:
+        return False
+    return True
 
 
 def failure(what: str, *, hint: str = "") -> EngineError:

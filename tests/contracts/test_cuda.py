@@ -285,8 +285,18 @@ def test_without_a_driver_that_fits_there_is_no_gpu(fake, version, says):
     assert "driver" in caught.value.hint
 
 
+def test_without_a_driver_nothing_is_loaded(monkeypatch):
+    """A box without a GPU does not pay for finding none."""
+    monkeypatch.setattr(module, "DRIVER_LIBRARY", "libno-such-driver.so.1")
+    monkeypatch.setattr(module, "importlib", None)
+    with pytest.raises(DeviceError, match="there is no NVIDIA driver") as caught:
+        module.find()
+    assert "driver" in caught.value.hint
+
+
 def test_without_the_package_there_is_no_gpu(monkeypatch):
-    """A box without the extra is told which to install."""
+    """A box with a driver and without the extra is told which to install."""
+    monkeypatch.setattr(module, "has_driver", lambda: True)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     with pytest.raises(EngineError, match="cuda-bindings is not installed") as caught:
         module.find()
@@ -301,7 +311,7 @@ def test_the_real_package_answers_as_the_wrapper_expects(monkeypatch):
         assert module.find().device().name
     else:
         with pytest.raises(DeviceError, match=code.name):
-            module.find()
+            Cuda(runtime)
 
 
 def test_the_software_is_told_down_to_the_board(fake, tmp_path):

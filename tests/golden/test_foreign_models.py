@@ -16,7 +16,8 @@ from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
-from appliance.optimizer.verification import MIN_REFERENCES, Candidate, Limits, verify
+from appliance.optimizer.verdict import MIN_REFERENCES, Limits
+from appliance.optimizer.verification import Candidate, verify
 from appliance.registry import plugins
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.settings.model import Verify

@@ -9,12 +9,13 @@ from appliance import tasks
 from appliance.catalog.card import read_card
 from appliance.engines import Backend, cpu
 from appliance.optimizer import heads
-from appliance.optimizer.build import Optimizer, Wishes
+from appliance.optimizer.build import Optimizer
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head
+from appliance.optimizer.shelf import Shelf, Wishes
 from appliance.optimizer.sidecar import EngineFile
-from appliance.optimizer.verification import Limits, Verification
+from appliance.optimizer.verdict import Limits, Verification
 from appliance.registry import plugins
 from appliance.tasks import Task
 from appliance.values import Precision
@@ -75,14 +76,18 @@ class Workshop:
         )
 
     @property
+    def shelf(self) -> Shelf:
+        """As the settings would make it."""
+        shipped = EngineCache(self.shipped) if self.shipped else None
+        return Shelf(self.cache, shipped, Wishes(self.precision, LIMITS, threads=1))
+
+    @property
     def optimizer(self) -> Optimizer:
         """As the settings would make it."""
         return Optimizer(
-            cache=self.cache,
-            shipped=EngineCache(self.shipped) if self.shipped else None,
+            shelf=self.shelf,
             heads=plugins(heads, "HEAD", Head),
             tasks=plugins(tasks, "TASK", Task),
-            wishes=Wishes(self.precision, LIMITS, threads=1),
             wall_s=lambda: 1_790_000_000.0,
         )
 
@@ -99,7 +104,7 @@ class Workshop:
 
     def find(self) -> EngineFile | None:
         """What the cache has."""
-        return self.cache.find(self.optimizer.key(self.card, self.weights, self.backend))
+        return self.cache.find(self.shelf.key(self.card, self.weights, self.backend))
 
     def _counted(self, build: Callable[..., Path]) -> Callable[..., Path]:
         def counted(canonical: Path, *rest: Any) -> Path:

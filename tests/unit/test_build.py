@@ -130,10 +130,10 @@ def test_another_library_version_is_another_engine(workshop):
 
 def test_other_limits_are_another_proof(workshop):
     """What was judged by looser limits does not serve under tighter ones."""
-    key = workshop.optimizer.key(workshop.card, workshop.weights, workshop.backend)
-    wishes = workshop.optimizer.wishes
+    key = workshop.shelf.key(workshop.card, workshop.weights, workshop.backend)
+    wishes = workshop.shelf.wishes
     tighter = {**wishes.limits, FP32: replace(wishes.limits[FP32], f1=0.999)}
-    other = replace(workshop.optimizer, wishes=replace(wishes, limits=tighter))
+    other = replace(workshop.shelf, wishes=replace(wishes, limits=tighter))
     assert other.key(workshop.card, workshop.weights, workshop.backend) != key
 
 
@@ -150,12 +150,12 @@ def test_an_engine_from_another_device_is_verified_before_it_serves(workshop):
     """A proof holds for the device it was made on: elsewhere it is compared, not built again."""
     assert workshop.build().verification.device
     here = elsewhere(workshop)
-    key = here.optimizer.key(here.card, here.weights, here.backend)
-    assert here.optimizer.ready(key, here.backend) is None
+    key = here.shelf.key(here.card, here.weights, here.backend)
+    assert here.shelf.ready(key, here.backend) is None
     verified = here.build()
     assert verified.verification.device == "another"
     assert (here.built, here.loaded) == ([], 1)
-    assert here.optimizer.ready(key, here.backend) == verified
+    assert here.shelf.ready(key, here.backend) == verified
 
 
 def test_a_shipped_engine_is_taken_once_it_was_verified(workshop, tmp_path):
@@ -189,16 +189,16 @@ def test_without_a_device_an_engine_is_built_and_serves_nobody(tmp_path, bright_
     made = desk.build()
     assert made.verification.verdict == "unverified"
     assert desk.loaded == 0
-    assert desk.optimizer.ready(made.key, desk.backend) is None
+    assert desk.shelf.ready(made.key, desk.backend) is None
     assert desk.build() == made
     assert len(desk.built) == 1
     box = Workshop(tmp_path / "engines", bright_spots)
-    assert box.optimizer.ready(made.key, box.backend) is None
+    assert box.shelf.ready(made.key, box.backend) is None
     verified = box.build()
     assert verified.key == made.key
     assert verified.verification.verdict == "unproven"
     assert box.built == []
-    assert box.optimizer.ready(made.key, box.backend) == verified
+    assert box.shelf.ready(made.key, box.backend) == verified
 
 
 def test_the_ladder_goes_from_what_was_asked_to_wider_ones():
@@ -256,7 +256,7 @@ def test_where_no_rung_passes_there_is_no_engine(workshop):
     with pytest.raises(EngineError, match="fp32: no kernel for Foo") as caught:
         workshop.build()
     assert caught.value.hint == "Use another export."
-    key = workshop.optimizer.key(workshop.card, workshop.weights, workshop.backend)
+    key = workshop.shelf.key(workshop.card, workshop.weights, workshop.backend)
     remembered = workshop.cache.refusal(key)
     assert (str(remembered), remembered.hint) == (str(caught.value), caught.value.hint)
     assert workshop.find() is None
@@ -273,6 +273,6 @@ def test_a_device_without_room_is_no_fault_of_the_engine(workshop, where):
     workshop.backend = replace(workshop.backend, **{where: full})
     with pytest.raises(DeviceError, match="out of memory"):
         workshop.build()
-    key = workshop.optimizer.key(workshop.card, workshop.weights, workshop.backend)
+    key = workshop.shelf.key(workshop.card, workshop.weights, workshop.backend)
     assert workshop.cache.refusal(key) is None
     assert workshop.cache.stored() == []

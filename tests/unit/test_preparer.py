@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from appliance.app import choices
+from appliance.app.building import optimizer_of
 from appliance.app.preparer import Preparer
 from appliance.engines import cpu
 from appliance.errors import DeviceError, EngineError
@@ -31,9 +32,9 @@ def preparer(tmp_path, monkeypatch):
 
 def spoil(preparer, backend=cpu.ENGINE):
     """Make the engine one that is whole by its sums, and no engine."""
-    library, optimizer = preparer._library, preparer._optimizer
-    key = optimizer.key(library.card(MODEL), library.weights(MODEL), backend)
-    engine = read_sidecar(optimizer.cache._place(key), key)
+    library, shelf = preparer._library, preparer._shelf
+    key = shelf.key(library.card(MODEL), library.weights(MODEL), backend)
+    engine = read_sidecar(shelf.cache._place(key), key)
     engine.path.write_bytes(b"of another library's version")
     write_sidecar(engine)
 
@@ -129,9 +130,9 @@ class InProcess:
         self.builds.append(name)
         if self.failures:
             raise self.failures.pop(0)
-        library, optimizer = self.preparer._library, self.preparer._optimizer
+        library = self.preparer._library
         backend = choices.backends()[name]
-        optimizer.build(
+        optimizer_of(self.preparer._settings).build(
             library.card(MODEL), library.weights(MODEL), backend, frames=None, progress=progress
         )
 
@@ -258,11 +259,11 @@ def test_an_engine_that_pictures_prove_wrong_is_given_up(preparer, tmp_path):
     write_pictures(tmp_path / "state" / "models" / MODEL / "verify", 60)
 
     def refuse(*_):
-        library, optimizer = preparer._library, preparer._optimizer
-        key = optimizer.key(library.card(MODEL), library.weights(MODEL), cpu.ENGINE)
+        library, shelf = preparer._library, preparer._shelf
+        key = shelf.key(library.card(MODEL), library.weights(MODEL), cpu.ENGINE)
         error = EngineError("F1 0.500 against the original")
-        with optimizer.cache.writing(key) as folder:
-            optimizer.cache.refuse(folder, key, error)
+        with shelf.cache.writing(key) as folder:
+            shelf.cache.refuse(folder, key, error)
         raise error
 
     preparer._child.run = refuse

@@ -13,7 +13,8 @@ from appliance.errors import EngineError
 from appliance.optimizer.exhibits import LIMIT, WIDEST_PX, Exhibits
 from appliance.optimizer.report import PAGES, write_report
 from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES
-from appliance.optimizer.verification import Limits, Trial, Verification
+from appliance.optimizer.verdict import Limits, Verification
+from appliance.optimizer.verification import Trial
 from appliance.settings import Role
 from appliance.values import Detections, Precision
 from appliance.web.templates import STATIC

@@ -17,13 +17,8 @@ from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet
 from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
-from appliance.optimizer.verification import (
-    MIN_REFERENCES,
-    Candidate,
-    Limits,
-    Verification,
-    verify,
-)
+from appliance.optimizer.verdict import MIN_REFERENCES, Limits, Verification
+from appliance.optimizer.verification import Candidate, verify
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.tasks.detection import TASK
 from appliance.values import Precision
