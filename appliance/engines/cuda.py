@@ -27,7 +27,7 @@ from appliance.runtimes import (
     cuda,
     onnxruntime,
 )
-from appliance.runtimes.cuda import Stream
+from appliance.runtimes.cuda.work import Stream
 from appliance.runtimes.gpu_slot import GpuSlot
 from appliance.values import ModelContract, Precision
 

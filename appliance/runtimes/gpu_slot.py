@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from appliance.errors import DeviceLostError, EngineError
-from appliance.runtimes.cuda import Buffer, Closing, Cuda, Event, Graph, Stream
+from appliance.runtimes.cuda import Cuda
+from appliance.runtimes.cuda.memory import Buffer
+from appliance.runtimes.cuda.owned import Closing
+from appliance.runtimes.cuda.work import Event, Graph, Stream
 from appliance.values import U8, ModelContract
 
 

@@ -11,7 +11,9 @@ from cuda.bindings import runtime
 
 from appliance.errors import DeviceError, DeviceLostError, EngineError
 from appliance.runtimes import cuda as module
-from appliance.runtimes.cuda import LOST, Buffer, Cuda, DeviceMemory, Event, HostMemory, Stream
+from appliance.runtimes.cuda import LOST, Cuda, work
+from appliance.runtimes.cuda.memory import Buffer, DeviceMemory, HostMemory
+from appliance.runtimes.cuda.work import Event, Stream
 from appliance.values import TensorSpec
 from tests.support.fake_cuda import ERROR, FakeCuda
 
@@ -212,7 +214,7 @@ def test_nothing_runs_before_it_is_waited_for(fake):
 def test_waiting_sleeps_a_little_longer_each_time(fake, monkeypatch):
     """A core that spins is one that decodes no pictures."""
     pauses = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(work.time, "sleep", pauses.append)
     fake.slow = 20
     cuda = Cuda(fake)
     with Stream(cuda) as stream, Buffer(cuda, SPEC) as buffer, Event(cuda) as event:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from appliance.errors import EngineError
 from appliance.runtimes import EngineOptions, EngineReport, EngineSlot, cuda, tensorrt
+from appliance.runtimes.cuda.work import Stream
 from appliance.runtimes.gpu_slot import GpuSlot
 from appliance.values import ModelContract, Precision
 
@@ -87,7 +88,7 @@ class TensorRtEngine:
             self._slots: tuple[GpuSlot, ...] = ()
             notes: list[str] = []
             for _ in range(options.in_flight):
-                stream = owned.enter_context(cuda.Stream(gpu))
+                stream = owned.enter_context(Stream(gpu))
                 slot = owned.enter_context(GpuSlot(gpu, stream, contract))
                 self._slots += (slot,)
                 notes.append(slot.prepare(self._inference(slot, stream), capture=True))
@@ -145,7 +146,7 @@ class TensorRtEngine:
             raise self._failure(f"engine: {path.name} cannot be loaded", REBUILD_HINT)
         return engine
 
-    def _inference(self, slot: GpuSlot, stream: cuda.Stream) -> partial[None]:
+    def _inference(self, slot: GpuSlot, stream: Stream) -> partial[None]:
         context = self._engine.create_execution_context()
         if context is None:
             raise self._failure("engine: no execution context", REBUILD_HINT)
