@@ -224,7 +224,7 @@ def test_waiting_sleeps_a_little_longer_each_time(fake, monkeypatch):
     assert len(pauses) == 20
     assert pauses == sorted(pauses)
     assert pauses[0] > 0
-    assert pauses[-1] == module.LONGEST_PAUSE_S
+    assert pauses[-1] == work.LONGEST_PAUSE_S
 
 
 def test_a_buffer_that_finds_half_its_room_leaves_nothing(fake):
