@@ -288,7 +288,7 @@ def test_whatever_a_camera_or_a_setting_is_called_does_nothing():
         context(reading),
         settings=(row,),
         state_folder=HOSTILE,
-        versions={HOSTILE: HOSTILE},
+        versions=lambda: {HOSTILE: HOSTILE},
         hardware=lambda: replace(HARDWARE, gpus=(Gpu(HOSTILE, 0.5, 1, 2, 3),)),
     )
     shown.ring.add(LogLine(0.0, "error", HOSTILE, {"camera": HOSTILE}, HOSTILE))
