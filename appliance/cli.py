@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn, ParamSpec
 
@@ -29,6 +30,7 @@ from appliance.settings import (
     prepare_process,
 )
 from appliance.settings.secrets import hash_password
+from appliance.settings.tokens import TokenScope, check_token_name, new_token
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 78  # EX_CONFIG: service managers do not try again
@@ -42,9 +44,11 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="The models of this station.")
 engines_app = typer.Typer(no_args_is_help=True, help="The engines in the cache.")
 user_app = typer.Typer(no_args_is_help=True, help="The people who may sign in.")
+token_app = typer.Typer(no_args_is_help=True, help="The tokens with which machines read.")
 app.add_typer(models_app, name="models")
 app.add_typer(engines_app, name="engines")
 app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
 
 PIPED_WIDTH = 400  # a table that is read by a program is never wrapped
 STAGE_WIDTH = 60  # what is said of a build is shorter, and covers what was said before
@@ -316,6 +320,26 @@ def hash_user(
     out.print(f"{name}:{role}:{hash_password(password)}")
 
 
+@token_app.command("new")
+@_reported
+def make_token(
+    name: Annotated[str, typer.Argument(help="Of the machine that will read.")],
+    scopes: Annotated[list[TokenScope], typer.Option("--scope", help="What it may read.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="For how long.")] = 365,
+) -> None:
+    """Make a token: print it once, and the line for APPLIANCE_AUTH__TOKENS."""
+    try:
+        check_token_name(name)
+    except ValueError as error:
+        raise ApplianceError(f"the token {error}", hint="Choose a shorter, plainer one.") from error
+    expires = datetime.now(UTC).date() + timedelta(days=days)
+    text, token = new_token(name, scopes, expires)
+    err.print("The token, for the machine; it cannot be shown again:")
+    out.print(text)
+    err.print("Its line in APPLIANCE_AUTH__TOKENS, for this station:")
+    out.print(token.line())
+
+
 @app.command()
 @_reported
 def health() -> None:
@@ -324,7 +348,7 @@ def health() -> None:
     from appliance.web.health import ask_health
 
     answer = ask_health(loaded.settings.paths.state)
-    out.print(". ".join([str(answer["health"]), *answer["reasons"]]))
+    out.print(". ".join([str(answer["health"]), *answer["reasons"], *answer["notices"]]))
     if not answer["ready"]:
         raise typer.Exit(EXIT_FAILED)
 

@@ -7,6 +7,7 @@
     │   └── DeviceError         its device is at fault, as when it has no room
     │       └── DeviceLostError     this process can use the device no more
     ├── SourceError     a camera cannot be opened or read
+    ├── PictureError    what a person brought is no picture, or none that may be read
     ├── StoreError      a folder or file cannot be read or written
     └── PublishError    a reading cannot be handed on
 
@@ -52,6 +53,10 @@ class DeviceLostError(DeviceError):
 
 class SourceError(ApplianceError):
     """A camera or file cannot be opened or read."""
+
+
+class PictureError(ApplianceError):
+    """A picture that a person brought cannot be read, or may not be."""
 
 
 class StoreError(ApplianceError):

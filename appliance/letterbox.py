@@ -4,6 +4,8 @@ The padding is painted once per fit and slot; afterwards only the picture's rect
 written, because nothing else ever writes into an engine slot.
 """
 
+from copy import copy
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,23 @@ class Letterbox:
                 f"slot: expected a (h, w, 3) uint8 view, got {target.shape} {target.dtype}"
             )
         return fit
+
+    def fitted(self, picture: U8) -> tuple[U8, Fit]:
+        """The same in memory of its own, for a single picture; from any thread.
+
+        Nothing of it is kept: pictures that people bring have any size. What comes out is as
+        large as the input, so that `place` copies it as it is.
+
+        Args:
+            picture: (H, W, 3) uint8 BGR.
+
+        Returns:
+            (h, w, 3) uint8 BGR, and the fit to bring boxes back with.
+        """
+        apart = copy(self)
+        apart._fits, apart._painted = {}, {}  # noqa: SLF001 - our own, made a line above
+        into = np.empty((self._input_wh[1], self._input_wh[0], 3), np.uint8)
+        return into, apart.place(picture, into)
 
     def _fit(self, source_wh: tuple[int, int]) -> Fit:
         fit = self._fits.get(source_wh)

@@ -138,6 +138,44 @@ class PictureReading:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideReading:
+    """What a person has put in the place of the settings, until the next start.
+
+    Attributes:
+        confidence: score from which a detection counts.
+        classes: those that count, as a variable holds them; empty: all.
+        user: who did it.
+        since_s: wall clock.
+        lines: variables that make it last, each as NAME=VALUE.
+    """
+
+    confidence: float
+    classes: str
+    user: str
+    since_s: float
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReading:
+    """The database.
+
+    Attributes:
+        troubles: what is wrong, each a sentence.
+        waiting: entries that are not written yet.
+        committed: entries written since the start.
+        failed: entries that could not be written, each for a reason of its own.
+        dropped: entries that found no room while the database could not be written.
+    """
+
+    troubles: tuple[str, ...] = ()
+    waiting: int = 0
+    committed: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StationReading:
     """The whole station.
 
@@ -155,6 +193,9 @@ class StationReading:
         log_lines: lines logged since the start, by level.
         start_s: when each stage of the start was reached, seconds since the process started.
         pictures: live pictures by the camera's key; without those that nobody looked at.
+        notices: what needs a person soon, though everything is as it should be.
+        store: the database.
+        override: what acts in the place of the settings of detection; None: they do.
     """
 
     now_s: float
@@ -170,6 +211,9 @@ class StationReading:
     log_lines: Mapping[str, int] = field(default_factory=dict)
     start_s: Mapping[Stage, float] = field(default_factory=dict)
     pictures: Mapping[str, PictureReading] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    store: StoreReading = StoreReading()
+    override: OverrideReading | None = None
 
     @property
     def ready(self) -> bool:

@@ -3,6 +3,7 @@
 Arrays inside a value belong to the value; nobody writes into them afterwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -157,6 +158,15 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def names(self, labels: Sequence[str]) -> list[str]:
+        """The class name of each; an id without one is shown as such.
+
+        Args:
+            labels: class names in the order of class ids.
+        """
+        known = dict(enumerate(labels))
+        return [known.get(class_id) or f"class_{class_id}" for class_id in self.class_ids.tolist()]
+
     @classmethod
     def empty(cls) -> "Detections":
         """No detections."""
@@ -186,10 +196,8 @@ class Result:
     labels: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
-        """The class name of each detection; an id without one is shown as such."""
-        known = dict(enumerate(self.labels))
-        ids = self.detections.class_ids.tolist()
-        return [known.get(class_id) or f"class_{class_id}" for class_id in ids]
+        """The class name of each detection."""
+        return self.detections.names(self.labels)
 
     @property
     def age_ms(self) -> float:

@@ -14,20 +14,27 @@ from appliance.capture.camera import Camera
 from appliance.capture.contract import CameraSpec, Source, choose
 from appliance.capture.timing import Timing
 from appliance.errors import ApplianceError
+from appliance.pictures import Limits
 from appliance.pipeline.collector import Collector
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
+from appliance.pipeline.inspector import Inspector
 from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.pipeline.served import ServedModel
+from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
 from appliance.publish.metrics import Metrics
+from appliance.readings import StoreReading
 from appliance.registry import plugins
 from appliance.settings import Camera as CameraSettings
 from appliance.settings import Settings
+from appliance.settings.tokens import notices
+from appliance.stores import Audit
 from appliance.values import Result, Stage
 
 JOIN_S = 2.0
@@ -60,6 +67,11 @@ def camera_spec(key: str, camera: CameraSettings) -> CameraSpec:
     )
 
 
+def limits_of(settings: Settings) -> Limits:
+    """How large a picture may be that a person brings."""
+    return Limits(settings.inspect.picture_megapixels, settings.inspect.picture_mb)
+
+
 class Pipeline:
     """All threads of the station but the web server's.
 
@@ -68,6 +80,8 @@ class Pipeline:
         publish: gets each live picture, in the encoder's thread; must not block.
         viewers: counts open live views; called from any thread.
         log_lines: counts what was logged, by level.
+        audit: gets every engine that is put in place.
+        store: the database's reading.
 
     Attributes:
         models: the model that looks at each camera, by its key.
@@ -77,6 +91,9 @@ class Pipeline:
         start_up: how the start went.
         history: the last hour of each camera.
         reports: the report on the engine of a model, by the model's name.
+        inspector: looks at single pictures.
+        snapshots: gives those of cameras.
+        overrides: what acts in the place of the settings of detection.
     """
 
     def __init__(
@@ -86,6 +103,8 @@ class Pipeline:
         publish: Callable[[LivePicture], None],
         viewers: Callable[[], int],
         log_lines: Callable[[], Mapping[str, int]],
+        audit: Audit,
+        store: Callable[[], StoreReading],
     ) -> None:
         clock_ns = time.monotonic_ns
         self.models = {
@@ -94,6 +113,7 @@ class Pipeline:
         names = tuple(dict.fromkeys(self.models.values())) or (settings.model,)
         heartbeat = Heartbeat(clock_ns)
         self.start_up = StartUp()
+        self._audit = audit
         self._stats = {key: CameraStats(clock_ns) for key in settings.cameras}
         self.history = History(tuple(settings.cameras), clock_ns)
         self.encoder = LiveEncoder(
@@ -109,11 +129,19 @@ class Pipeline:
             heartbeat=heartbeat,
             clock_ns=clock_ns,
         )
+        self.inspector = Inspector(self._loop.inspect, limits=limits_of(settings))
+        self.snapshots = Snapshots(frozenset(settings.cameras))
+        self.overrides = Overrides(
+            Detecting(settings.detection.confidence, settings.detection.classes),
+            rule=self._loop.rule,
+            labels=self._loop.labels,
+            wall_s=wall_s,
+        )
         self._room = EngineRoom(
             names,
             asked=settings.engine.backend,
             prepare=self._preparer.prepare,
-            install=self._loop.install,
+            install=self._install,
             withdraw=self._loop.withdraw,
         )
         self._collector = Collector(
@@ -138,6 +166,9 @@ class Pipeline:
             started_s=wall_s(),
             log_lines=log_lines,
             start_up=self.start_up,
+            store=store,
+            notices=lambda: tuple(notices(settings.auth.tokens, wall_s())),
+            override=self.overrides.reading,
         )
         self.metrics = Metrics(self.station.reading, version=__version__)
 
@@ -158,6 +189,7 @@ class Pipeline:
         self.encoder.start()
         self._collector.start()
         self._loop.start()
+        self.inspector.start()
         self._room.start()
         for camera in self._cameras.values():
             camera.start()
@@ -166,12 +198,18 @@ class Pipeline:
         """End everything; False if a thread is still in a call that does not return."""
         self._preparer.stop()
         parts: list[Thread] = [*self._cameras.values(), self._room, self._loop]
-        parts += [self.encoder, self._collector]
+        parts += [self.encoder, self._collector, self.inspector]
         for part in parts:
             part.stop()
         deadline_s = time.monotonic() + JOIN_S
         ended = [part.join(max(0.1, deadline_s - time.monotonic())) for part in parts]
         return all(ended)
+
+    def _install(self, served: ServedModel) -> None:
+        self._loop.install(served)
+        report = served.engine.report
+        what = f"{served.name}: {report.running} {report.version} {report.precision}"
+        self._audit.note("model_change", detail=what)
 
     def _wake(self) -> None:
         self._loop.wake()
@@ -183,6 +221,7 @@ class Pipeline:
         self._room.recovered(self.models[result.camera])
         self.encoder.offer(result, lease)
         self._collector.offer(result, lease)
+        self.snapshots.offer(result, lease)
 
     def _on_failure(self, served: ServedModel | None, error: ApplianceError) -> None:
         self._room.failed(served, error)

@@ -6,6 +6,7 @@ from typing import Final
 
 from appliance.catalog.files import put_in_place
 from appliance.errors import StoreError
+from appliance.stores import form as database
 
 FORM: Final = 1  # one more whenever an older release would misread what this one writes
 MARK_FILE: Final = "form"
@@ -24,7 +25,7 @@ def claim_state(folder: Path) -> None:
         text = mark.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         _write(mark)
-        return
+        text = str(FORM)
     except OSError as error:
         raise StoreError(
             f"{mark}: cannot be read ({error.strerror})",
@@ -35,10 +36,15 @@ def claim_state(folder: Path) -> None:
             f"{mark}: expected a whole number, got something else",
             hint=f"Bring the folder back from a copy, {ANOTHER_HINT}",
         )
-    if int(text) > FORM:
+    _refuse_newer(folder, int(text), FORM)
+    _refuse_newer(folder / database.NAME, database.form_of(folder), database.FORM)
+
+
+def _refuse_newer(place: Path, found: int, known: int) -> None:
+    if found > known:
         raise StoreError(
-            f"{folder}: expected what this release can read (form {FORM} or older), "
-            f"got form {int(text)} of a newer one",
+            f"{place}: expected what this release can read (form {known} or older), "
+            f"got form {found} of a newer one",
             hint=f"Run the newer release again, {ANOTHER_HINT}",
         )
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from appliance.errors import ModelError
+from appliance.errors import ModelError, PictureError
+from appliance.pictures import Limits, read_picture
 from appliance.values import U8
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 LIMIT = 100  # frames; enough to prove, few enough for a small box
+LARGEST = Limits(megapixels=80, size_mb=100)  # whoever fills the folder owns the box
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ def is_picture(path: Path) -> bool:
 
 
 def _picture(path: Path) -> U8:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ModelError(f"{path.name}: cannot be read as a picture", hint="Take it out.")
-    return np.asarray(picture, np.uint8)
+    try:
+        return read_picture(path.read_bytes(), LARGEST)
+    except PictureError as error:
+        raise ModelError(f"{path.name}: {error}", hint="Take it out.") from error
 
 
 def _spread(files: list[Path]) -> tuple[Path, ...]:

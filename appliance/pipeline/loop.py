@@ -7,11 +7,15 @@ first: the frame or the oldest result of a model.
 An engine may take the place of another: it gets every frame from then on, and the other ends as
 soon as its own frames in flight are finished. Results keep their order, for a model's oldest frame
 is finished first, whichever engine has it.
+
+Single pictures that people ask about go through the same engines, behind the cameras: one is
+served when no frame waits for its model, or when enough frames have gone before it.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,17 +23,22 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, DeviceLostError, EngineError
 from appliance.geometry import Fit
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
-from appliance.runtimes import EngineSlot
-from appliance.values import Result
+from appliance.runtimes import EngineReport, EngineSlot
+from appliance.tasks import Rules
+from appliance.values import U8, Detections, Result
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
 POLL_S = 0.001  # how late a frame may find its free slot while engines work
 FAILURE_PAUSE_S = 1.0
+ASKED_LIMIT = 8  # single pictures that wait for their turn
+FRAMES_BEFORE = 8  # frames of cameras that a single picture lets go first, at most
+
+RulesOf = Callable[[ServedModel], Rules]
 
 
 class FrameSource(Protocol):
@@ -50,13 +59,59 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class _InFlight:
+class Inspected:
+    """What a model sees in a single picture.
+
+    Attributes:
+        detections: in the picture's pixels.
+        labels: the model's class names in the order of class ids.
+        report: on the engine that looked.
+        input_wh: the model's input size, pixels.
+        waited_ms: until the engine got it.
+        inference_ms: from the engine's submit to its outputs being ready.
+    """
+
+    detections: Detections
+    labels: tuple[str, ...]
+    report: EngineReport
+    input_wh: tuple[int, int]
+    waited_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A camera's."""
+
     lane: Lane
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A single picture, fitted for `model` by whoever asks: it may be a large one."""
+
+    model: ServedModel
+    fitted: U8
+    fit: Fit
+    rules: Rules
+    asked_ns: int
+    answer: Future[Inspected]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _InFlight:
+    origin: _Frame | _Asked
     model: ServedModel
     slot: EngineSlot
-    lease: Lease
     fit: Fit
     submitted_ns: int
+
+    def give_back(self) -> None:
+        """The slot is free again, and so is the camera's."""
+        self.model.free.append(self.slot)
+        if isinstance(self.origin, _Frame):
+            self.origin.lease.release()
 
 
 class Loop(Part):
@@ -91,9 +146,14 @@ class Loop(Part):
         self._wake = threading.Event()
         self._in_flight: deque[_InFlight] = deque()
         self._at: ServedModel | None = None  # at work, for the message when it fails
+        self._at_asked: _Asked | None = None  # whose picture it is, where it is no camera's
+        self._gone_before: Counter[str] = Counter()  # frames, while a picture waits; by model
         self._lock = threading.Lock()
-        # Under the lock, and so is the next: models by name, None to serve none any more.
+        # Under the lock, and so are the next: models by name, None to serve none any more.
         self._arrived: deque[tuple[str, ServedModel | None]] = deque()
+        self._asked: deque[_Asked] = deque()
+        self._rules_of: RulesOf = _own_rules
+        self._rules_changed = False
         self._has_ended = False
 
     @override
@@ -124,6 +184,49 @@ class Loop(Part):
             self._arrived.append((name, None))
             self.wake()
 
+    def rule(self, rules_of: RulesOf | None) -> None:
+        """Judge every model's candidates by `rules_of` from the next turn on; None: by its own."""
+        with self._lock:
+            self._rules_of = rules_of or _own_rules
+            self._rules_changed = True
+            self.wake()
+
+    def labels(self) -> frozenset[str]:
+        """The classes that the models served now know."""
+        with self._lock:
+            return frozenset(label for model in self._models.values() for label in model.labels)
+
+    def inspect(self, name: str, picture: U8, rules_of: RulesOf) -> Future[Inspected]:
+        """Have a model look at a single picture, behind the cameras; from any thread.
+
+        Args:
+            name: the model's.
+            picture: (H, W, 3) uint8 BGR; not needed any more when this returns.
+            rules_of: what counts as seen.
+
+        Returns:
+            The answer to come. Cancelled before its turn, the picture is not looked at.
+
+        Raises:
+            EngineError: the model is not served now, or too many pictures wait already.
+        """
+        with self._lock:
+            model = self._models.get(name)
+        if model is None:
+            raise EngineError(
+                f"no engine runs {name} yet", hint="System tells how far it is; try again then."
+            )
+        fitted, fit = model.letterbox.fitted(picture)
+        answer: Future[Inspected] = Future()
+        asked = _Asked(model, fitted, fit, rules_of(model), self._clock_ns(), answer)
+        with self._lock:
+            self._asked = deque(each for each in self._asked if not each.answer.cancelled())
+            if self._has_ended or len(self._asked) >= ASKED_LIMIT:
+                raise EngineError("too many pictures wait already", hint="Try again soon.")
+            self._asked.append(asked)
+        self.wake()
+        return answer
+
     @override
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -140,9 +243,10 @@ class Loop(Part):
     def _turn(self) -> bool:
         """One frame in, or one result out, or a rest; False while an engine keeps us waiting."""
         self._wake.clear()
+        self._at_asked = None
         self._admit()
         self._close_replaced()
-        if self._submit_next():
+        if self._submit_asked(is_due=True) or self._submit_next() or self._submit_asked():
             return True
         if self._in_flight:
             return self._finish_one()
@@ -158,6 +262,11 @@ class Loop(Part):
                     self._replaced.append(self._models.pop(name))
                 if model is not None:
                     self._models[name] = model
+                self._rules_changed = True
+            if self._rules_changed:
+                self._rules_changed = False
+                for model in self._models.values():
+                    model.rules_in_force = self._rules_of(model)
 
     def _close_replaced(self) -> None:
         """End the engines that were replaced and have no frame in flight any more."""
@@ -182,17 +291,56 @@ class Loop(Part):
 
     def _submit(self, lane: Lane, model: ServedModel, lease: Lease) -> None:
         lane.sequence = lease.stamp.sequence
+        self._start(_Frame(lane, lease), model, lease.pixels)
+        self._gone_before[model.name] += 1
+
+    def _submit_asked(self, *, is_due: bool = False) -> bool:
+        """The first single picture whose model has a free slot, if there is one.
+
+        Args:
+            is_due: only one that enough frames have gone before.
+        """
+        with self._lock:
+            waiting = list(self._asked)
+        # Counted from when one begins to wait.
+        names = {asked.model.name for asked in waiting}
+        for name in self._gone_before.keys() - names:
+            del self._gone_before[name]
+        for asked in waiting:
+            if is_due and self._gone_before[asked.model.name] < FRAMES_BEFORE:
+                continue
+            if asked.model.free:
+                self._submit_one(asked)
+                return True
+        return False
+
+    def _submit_one(self, asked: _Asked) -> None:
+        with self._lock:
+            if asked not in self._asked:
+                return  # whoever asked has gone, and made room for another
+            self._asked.remove(asked)
+        if not asked.answer.set_running_or_notify_cancel():
+            return  # whoever asked has gone
+        self._at_asked = asked
+        if self._models.get(asked.model.name) is not asked.model:
+            raise EngineError("the engine was replaced just now", hint="Try again.")
+        del self._gone_before[asked.model.name]
+        self._start(asked, asked.model, asked.fitted)
+
+    def _start(self, origin: _Frame | _Asked, model: ServedModel, picture: U8) -> None:
         slot = model.free.popleft()
         self._at = model
         try:
-            fit = model.letterbox.place(lease.pixels, slot.frames[0])
+            fit = model.letterbox.place(picture, slot.frames[0])
             submitted_ns = self._clock_ns()
             model.engine.submit(slot)
         except BaseException:
             model.free.append(slot)
-            lease.release()
+            if isinstance(origin, _Frame):
+                origin.lease.release()
             raise
-        self._in_flight.append(_InFlight(lane, model, slot, lease, fit, submitted_ns))
+        fit = origin.fit if isinstance(origin, _Asked) else fit
+        self._in_flight.append(_InFlight(origin, model, slot, fit, submitted_ns))
 
     def _finish_one(self) -> bool:
         """One model's oldest result; False where none is there soon enough.
@@ -203,11 +351,12 @@ class Loop(Part):
         nothing_else = len(oldest) == 1 and not any(m.free for m in self._models.values())
         for job in oldest.values():
             self._at = job.model
+            self._at_asked = job.origin if isinstance(job.origin, _Asked) else None
             try:
                 done = job.model.engine.wait(job.slot, IDLE_S if nothing_else else POLL_S)
             except BaseException:
                 self._in_flight.remove(job)
-                self._give_back(job)
+                job.give_back()
                 raise
             if done:
                 self._in_flight.remove(job)
@@ -218,40 +367,78 @@ class Loop(Part):
     def _finish(self, job: _InFlight) -> None:
         try:
             ready_ns = self._clock_ns()
-            detections = job.model.task.finish(job.slot.outputs, job.fit, job.model.rules)
-            result = Result(
-                camera=job.lane.key,
-                stamp=job.lease.stamp,
-                size_wh=job.fit.source_wh,
-                detections=detections,
-                inference_ms=(ready_ns - job.submitted_ns) / 1e6,
-                finished_ns=self._clock_ns(),
-                labels=job.model.labels,
-            )
-            self._on_result(result, job.lease)
+            if isinstance(job.origin, _Asked):
+                self._answer(job, job.origin, ready_ns)
+            else:
+                self._publish(job, job.origin, ready_ns)
         finally:
-            self._give_back(job)
+            job.give_back()
+
+    def _publish(self, job: _InFlight, frame: _Frame, ready_ns: int) -> None:
+        model, lease = job.model, frame.lease
+        result = Result(
+            camera=frame.lane.key,
+            stamp=lease.stamp,
+            size_wh=job.fit.source_wh,
+            detections=model.task.finish(job.slot.outputs, job.fit, model.rules_in_force),
+            inference_ms=(ready_ns - job.submitted_ns) / 1e6,
+            finished_ns=self._clock_ns(),
+            labels=model.labels,
+        )
+        self._on_result(result, lease)
 
     @staticmethod
-    def _give_back(job: _InFlight) -> None:
-        job.model.free.append(job.slot)
-        job.lease.release()
+    def _answer(job: _InFlight, asked: _Asked, ready_ns: int) -> None:
+        model = job.model
+        asked.answer.set_result(
+            Inspected(
+                detections=model.task.finish(job.slot.outputs, job.fit, asked.rules),
+                labels=model.labels,
+                report=model.engine.report,
+                input_wh=job.fit.input_wh,
+                waited_ms=(job.submitted_ns - asked.asked_ns) / 1e6,
+                inference_ms=(ready_ns - job.submitted_ns) / 1e6,
+            )
+        )
 
     def _fail(self, error: ApplianceError) -> None:
         """Say so and go on after a pause: the next frame may do better.
 
         The loop goes on, so its heart beats: another engine may be built meanwhile, for minutes.
+        A single picture ends alone, unless the device is lost, for everybody.
         """
+        if self._at_asked is not None:
+            self._at_asked.answer.set_exception(error)
+            self._at_asked = None
+            if not isinstance(error, DeviceLostError):
+                self._heartbeat.tick()
+                return
         self._on_failure(self._at, error)
         self._heartbeat.tick()
         self._stop.wait(FAILURE_PAUSE_S)
 
     def _drain(self) -> None:
-        while self._in_flight:
-            job = self._in_flight.popleft()
-            job.lease.release()
         with self._lock:
             self._has_ended = True
+            asked = list(self._asked)
+            self._asked.clear()
+        for job in self._in_flight:
+            if isinstance(job.origin, _Asked):
+                job.origin.answer.set_exception(_ending())
+            else:
+                job.origin.lease.release()
+        self._in_flight.clear()
+        for each in asked:
+            if each.answer.set_running_or_notify_cancel():
+                each.answer.set_exception(_ending())
         arrived = (model for _, model in self._arrived if model is not None)
         for model in (*self._models.values(), *self._replaced, *arrived):
             model.engine.close()
+
+
+def _own_rules(model: ServedModel) -> Rules:
+    return model.rules
+
+
+def _ending() -> EngineError:
+    return EngineError("the station ends", hint="Try again when it is back.")

@@ -18,7 +18,8 @@ class ServedModel:
         engine: loaded, with free slots.
         task: turns outputs into predictions.
         letterbox: fits frames into slots.
-        rules: thresholds and suppression.
+        rules: thresholds and suppression, by the settings.
+        rules_in_force: those, or what a person has put in their place.
         labels: class names in the order of class ids.
         free: slots that nothing waits for.
     """
@@ -29,7 +30,9 @@ class ServedModel:
     letterbox: Letterbox
     rules: Rules
     labels: tuple[str, ...] = ()
+    rules_in_force: Rules = field(init=False)
     free: deque[EngineSlot] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.rules_in_force = self.rules
         self.free = deque(self.engine.slots)

@@ -14,7 +14,13 @@ from appliance.pipeline.history import History
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.stats import CameraStats
-from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.readings import (
+    CameraReading,
+    EngineReading,
+    OverrideReading,
+    StationReading,
+    StoreReading,
+)
 from appliance.values import CameraState, EngineState, Health
 
 STUCK_S = 10.0  # a loop that has not ticked for this long hangs
@@ -39,6 +45,9 @@ class Station:
         started_s: wall clock of the start.
         log_lines: lines logged so far, by level.
         start_up: how the start went.
+        store: how the database is.
+        notices: what needs a person soon.
+        override: what acts in the place of the settings of detection.
     """
 
     cameras: Mapping[str, Camera]
@@ -55,13 +64,17 @@ class Station:
     started_s: float
     log_lines: Callable[[], Mapping[str, int]]
     start_up: StartUp
+    store: Callable[[], StoreReading]
+    notices: Callable[[], tuple[str, ...]] = tuple
+    override: Callable[[], OverrideReading | None] = lambda: None
 
     def reading(self) -> StationReading:
         """Everything at this moment."""
         cameras = tuple(self._camera(key, camera) for key, camera in self.cameras.items())
         engines = self.room.readings()
         loop_age_s = self.heartbeat.age_s()
-        health, reasons = judge(cameras, engines, loop_age_s)
+        store = self.store()
+        health, reasons = judge(cameras, engines, loop_age_s, store.troubles)
         now_s = self.wall_s()
         return StationReading(
             now_s=now_s,
@@ -77,6 +90,9 @@ class Station:
             log_lines=self.log_lines(),
             start_s=self.start_up.reached_s,
             pictures=self.encoder.pictures(),
+            store=store,
+            notices=self.notices(),
+            override=self.override(),
         )
 
     def sample(self) -> None:
@@ -121,13 +137,17 @@ class Station:
 
 
 def judge(
-    cameras: Sequence[CameraReading], engines: Sequence[EngineReading], loop_age_s: float
+    cameras: Sequence[CameraReading],
+    engines: Sequence[EngineReading],
+    loop_age_s: float,
+    troubles: Sequence[str] = (),
 ) -> tuple[Health, tuple[str, ...]]:
     """The station in one word, and a sentence for everything that is not as it should be.
 
     Ready means that the engines run and the loop ticks. A camera that is away makes the station
-    degraded, and so does an engine that is not what was asked for; it stays ready: restarting it
-    would bring nothing back. A better engine that is built beside one that runs is told, too.
+    degraded, and so do an engine that is not what was asked for, and other troubles; it stays
+    ready: restarting it would bring nothing back. A better engine that is built beside one that
+    runs is told, too.
     """
     faults = [
         f"{camera.name} is {camera.state}"
@@ -137,6 +157,7 @@ def judge(
     if not cameras:
         faults.append("No camera is configured: set APPLIANCE_CAMERAS__<KEY>__URL")
     faults += [f"{engine.model}: {engine.fallback}" for engine in engines if engine.is_fallback]
+    faults += troubles
     failed = [engine for engine in engines if engine.state is EngineState.FAILED]
     coming = [e for e in engines if e.state in {EngineState.WAITING, EngineState.BUILDING}]
     better = [e for e in engines if e.state is EngineState.RUNNING and e.under_way()]

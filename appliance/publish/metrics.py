@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from appliance.readings import CameraReading, PictureReading, StationReading
+from appliance.readings import CameraReading, PictureReading, StationReading, StoreReading
 from appliance.values import CameraState, Drop, EngineState, Result, Skip
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -107,6 +107,7 @@ class _Readings(Collector):
             "appliance_build", "The appliance itself.", {"version": self._version}
         )
         yield from _station(reading)
+        yield from _store(reading.store)
         yield from _cameras(reading)
         yield self._last_results(reading)
         yield from _pictures(reading)
@@ -146,6 +147,19 @@ def _station(reading: StationReading) -> Iterator[Family]:
     for level in _LOG_LEVELS:
         lines.add_metric([level], reading.log_lines.get(level, 0))
     yield lines
+
+
+def _store(store: StoreReading) -> Iterator[Family]:
+    yield _gauge("appliance_database_waiting", "Entries that are not written yet.", store.waiting)
+    entries = CounterMetricFamily(
+        "appliance_database_entries",
+        "Entries of the database that were written, or lost.",
+        labels=["outcome"],
+    )
+    outcomes = {"committed": store.committed, "failed": store.failed, "dropped": store.dropped}
+    for outcome, count in outcomes.items():
+        entries.add_metric([outcome], count)
+    yield entries
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -22,6 +22,8 @@ _SEPARATOR = re.compile(r"[,\r\n]")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_HEADERS_IN_USE = {"host", "origin", "cookie", "authorization", "content-length", "content-type"}
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
@@ -224,6 +226,17 @@ def check_folder(path: Path) -> Path:
     return path
 
 
+def check_header(name: str) -> str:
+    """The name of a request header, in lower case; empty for none.
+
+    Raises:
+        ValueError: it is no name, or one that means something else.
+    """
+    if name and (not _HEADER.fullmatch(name) or name.lower() in _HEADERS_IN_USE):
+        raise ValueError("is not the name of a header that a proxy could add")
+    return name.lower()
+
+
 def check_token(token: str) -> str:
     """A token that fits into an HTTP header and cannot be guessed.
 
@@ -244,6 +257,7 @@ Limits = Annotated[Mapping[str, float], BeforeValidator(parse_limits)]
 ModelName = Annotated[str, AfterValidator(check_model)]
 BasePath = Annotated[str, AfterValidator(check_base_path)]
 Hosts = Annotated[Words, AfterValidator(check_hosts)]
+HeaderName = Annotated[str, AfterValidator(check_header)]
 Networks = Annotated[Words, AfterValidator(check_networks)]
 Size = Annotated[str, AfterValidator(check_size)]
 Folder = Annotated[Path, AfterValidator(check_folder)]

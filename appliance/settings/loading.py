@@ -1,6 +1,6 @@
 """From the environment to settings, or to the list of all that is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,14 @@ from appliance.redaction import redact_url
 from appliance.settings.environment import EnvironmentSource
 from appliance.settings.fields import as_text
 from appliance.settings.model import Settings
-from appliance.settings.problems import SettingsProblems, from_validation
+from appliance.settings.problems import Problem, SettingsProblems, from_validation
 from appliance.settings.secret_files import SECRETS_DIR
-from appliance.settings.variables import Variable, camera_variables, variables_of
+from appliance.settings.variables import (
+    Variable,
+    camera_variables,
+    station_variables,
+    variables_of,
+)
 
 DEFAULT = "default"
 HIDDEN = "••••"
@@ -66,6 +71,8 @@ def load(environ: Mapping[str, str], *, secrets_dir: Path = SECRETS_DIR) -> Load
         settings = Settings(**source())
     except ValidationError as error:
         problems += from_validation(error)
+    if settings is not None:
+        problems += _contradictions(settings)
     if settings is None or problems:
         # Raised here, not above: the cause would carry the values.
         raise SettingsProblems(problems)
@@ -83,6 +90,24 @@ def effective(loaded: Loaded) -> list[Row]:
         )
         for variable in variables_of(loaded.settings)
     ]
+
+
+def _contradictions(settings: Settings) -> Iterator[Problem]:
+    """What is wrong with two variables together."""
+    auth = settings.auth
+    by_name = {variable.name: variable for variable in station_variables()}
+    if auth.proxy_header and not settings.web.trusted_proxies:
+        yield Problem.of(
+            by_name["APPLIANCE_AUTH__PROXY_HEADER"],
+            "is set, but no proxy is trusted: anybody could claim to be anybody",
+            expected="APPLIANCE_WEB__TRUSTED_PROXIES with the proxy's address as well",
+        )
+    if auth.proxy_role_header and not auth.proxy_header:
+        yield Problem.of(
+            by_name["APPLIANCE_AUTH__PROXY_ROLE_HEADER"],
+            "is set, but not the header with the person's name",
+            expected="APPLIANCE_AUTH__PROXY_HEADER as well",
+        )
 
 
 def _origins(settings: Settings, found: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from appliance.settings.forms import (
     BasePath,
     ClassMap,
     Folder,
+    HeaderName,
     Hosts,
     Limits,
     Line,
@@ -22,11 +23,14 @@ from appliance.settings.forms import (
     check_token,
 )
 from appliance.settings.secrets import HASH_COMMAND
-from appliance.settings.users import Users
+from appliance.settings.tokens import TOKEN_COMMAND, Tokens
+from appliance.settings.users import Role, Users
 
 EXAMPLE_HASH = (
     "argon2id.v=19.m=65536~t=3~p=4.c2FsdHNhbHRzYWx0.aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
 )
+
+MOST_PICTURE_MB = 60  # the gate lets no larger body through, nor do the proxies that we ship
 
 
 def _check_secret_token(token: SecretStr) -> SecretStr:
@@ -209,6 +213,13 @@ class Web(Section):
         example="10.0.0.5, 172.16.0.0/12",
         note=Note(form="list of IP addresses or networks"),
     )
+    ca_file: Folder | None = setting(
+        None,
+        "File with the certificate of the authority that signed the proxy's: people find it at "
+        "/ca.crt, to trust it.",
+        example="/etc/vision-appliance/ca.crt",
+        note=Note(form="absolute path"),
+    )
 
 
 class Auth(Section):
@@ -226,9 +237,37 @@ class Auth(Section):
     )
     metrics_token: Annotated[SecretStr, AfterValidator(_check_secret_token)] | None = setting(
         None,
-        "Bearer token with which metrics may be read.",
+        "Bearer token with which metrics and readiness may be read; it never expires.",
         example="16 random characters or more",
         note=Note(form="at least 16 visible ASCII characters", is_secret=True),
+    )
+    tokens: Tokens = setting(
+        (),
+        f"Bearer tokens of machines, each for what it needs and for a time. `{TOKEN_COMMAND}` "
+        "makes them.",
+        example=f"prometheus:metrics:2027-01-31:{'0123456789abcdef' * 4}",
+        note=Note(
+            form="list of name:scopes:expiry:hash; scopes are metrics and ready, joined by +; the "
+            "expiry is a date",
+            is_secret=True,
+        ),
+    )
+    proxy_header: HeaderName = setting(
+        "",
+        "Header in which a trusted proxy names the person whom it has signed in.",
+        example="X-Remote-User",
+        note=Note(form="name of a header; APPLIANCE_WEB__TRUSTED_PROXIES must be set as well"),
+    )
+    proxy_role_header: HeaderName = setting(
+        "",
+        "Header in which that proxy names the person's role.",
+        example="X-Remote-Role",
+        note=Note(form="name of a header, which says viewer, operator or admin"),
+    )
+    proxy_role: Literal[Role.VIEWER, Role.OPERATOR, Role.ADMIN] = setting(
+        Role.VIEWER,
+        "Role of people whom a proxy signs in without a role, and who are not among the users.",
+        example="operator",
     )
     idle_minutes: int = setting(
         60, "Minutes without a request after which a login ends.", example="30", ge=1, le=10080
@@ -246,6 +285,34 @@ class Live(Section):
     )
     quality: int = setting(80, "JPEG quality.", example="70", ge=30, le=95)
     viewers: int = setting(32, "Viewers at a time, at most.", example="8", ge=1, le=1000)
+
+
+class Inspect(Section):
+    """Single pictures that people bring."""
+
+    picture_megapixels: int = setting(
+        40,
+        "Millions of pixels that a picture may have; reading one takes up to 24 bytes for each.",
+        example="12",
+        ge=1,
+        le=80,
+    )
+    picture_mb: int = setting(
+        10, "MB that a picture's file may have.", example="20", ge=1, le=MOST_PICTURE_MB
+    )
+
+
+class Kiosk(Section):
+    """The live view on the box's own screen."""
+
+    port: int = setting(
+        0,
+        "Port on the loopback where a browser on the box itself shows Live, full screen, without "
+        "a login; 0 shows nothing.",
+        example="8081",
+        ge=0,
+        le=65535,
+    )
 
 
 class Paths(Section):
@@ -304,6 +371,8 @@ class Settings(BaseSettings):
     web: Web = Web()
     auth: Auth = Auth()
     live: Live = Live()
+    inspect: Inspect = Inspect()
+    kiosk: Kiosk = Kiosk()
     paths: Paths
     log: Log = Log()
 
@@ -323,4 +392,5 @@ class Settings(BaseSettings):
         """Every secret as plain text, for the redactor of the logs and for nothing else."""
         held = [camera.password for camera in self.cameras.values()]
         held += [self.auth.metrics_token, *(user.hash for user in self.auth.users)]
+        held += [token.hash for token in self.auth.tokens]
         return tuple(secret.get_secret_value() for secret in held if secret is not None)

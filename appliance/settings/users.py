@@ -14,7 +14,20 @@ _NAME = re.compile(r"[\w.@+-]{1,64}")
 # A comma parts two users only before another `name:role:`, because argon2's own form of a
 # hash holds commas too.
 _BETWEEN_USERS = re.compile(r"[\r\n]+|,(?=[^:,\r\n]*:[^:,\r\n]*:)|,\s*$")
-_LOOKS_MANGLED = re.compile(r"argon2|=19|=\d+,t=|\$\$")
+_OTHER_KIND = re.compile(r"[.$]?argon2[id][.$]v=")
+# Known ways to damage a hash, the telling ones first.
+_DAMAGES = (
+    (re.compile(r"\$\$"), "with its $ signs doubled, which only a Compose file takes back"),
+    (re.compile(r"\\|%24|&#"), "with its $ signs escaped, which nothing took back"),
+    (
+        re.compile(r"argon2.*['\"]|['\"].*argon2"),
+        "with quotes in it: quote the whole value or nothing",
+    ),
+    (
+        re.compile(r"argon2id|=19|=\d+,t="),
+        "as when a shell or a Compose file replaces its $ signs, or a copy loses a letter",
+    ),
+)
 
 
 class Role(StrEnum):
@@ -92,10 +105,10 @@ def _problem(name: str, role: str, hash_text: str) -> str:
         )
     if is_hash(hash_text):
         return ""
-    if _LOOKS_MANGLED.search(hash_text):
-        return (
-            f"has a hash that arrived damaged, as when a shell or a Compose file replaces its $ "
-            f"signs, or a copy loses a letter: "
-            f"`{HASH_COMMAND}` makes hashes without them"
-        )
+    for pattern, how in _DAMAGES:
+        if pattern.search(hash_text) and not _OTHER_KIND.match(hash_text):
+            return (
+                f"has a hash that arrived damaged, {how}: "
+                f"`{HASH_COMMAND}` makes hashes that nothing takes apart"
+            )
     return f"has something else than an argon2id hash; `{HASH_COMMAND}` makes one"

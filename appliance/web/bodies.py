@@ -1,15 +1,55 @@
-"""Bodies that pass the gate: requests are counted, Gradio's page is finished."""
+"""Bodies that pass the gate: requests are counted and timed, answers ended and finished."""
 
 import asyncio
+import re
+from collections.abc import Callable
 from contextlib import suppress
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from appliance.web.asgi import App, Message, Receive, Scope, Send
 
+BODY_S = 15.0  # for a whole body to come,
+SLOWEST_BYTES_S = 1_000_000  # and as much more as its limit takes at this speed
+LOOK_S = 1.0
 
-class _TooLargeError(Exception):
+
+class _RefusedError(Exception):
     pass
+
+
+class _Body:
+    """A request's body on its way to the application: counted, and timed until it is whole.
+
+    Attributes:
+        refused: the status that says why it is not handed on; 0 while it is.
+    """
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._seen = 0
+        self._whole = False
+        patience_s = BODY_S + limit / SLOWEST_BYTES_S
+        self._deadline_s = asyncio.get_running_loop().time() + patience_s
+        self.refused = 0
+
+    async def receive(self) -> Message:
+        if self._whole:  # what comes now is the caller's going, and may take for ever
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline_s):
+                message = await self._receive()
+        except TimeoutError:
+            self.refused = 408
+            raise _RefusedError from None
+        self._seen += len(message.get("body", b""))
+        self._whole = not message.get("more_body")
+        if self._seen > self._limit:
+            self.refused = 413
+            raise _RefusedError
+        return message
 
 
 async def call_limited(app: App, scope: Scope, receive: Receive, send: Send, *, limit: int) -> int:
@@ -17,42 +57,71 @@ async def call_limited(app: App, scope: Scope, receive: Receive, send: Send, *, 
 
     Returns:
         The status to answer with, where the request got no answer: 413 for a body that is too
-        large, 503 for one that had not come when the server's patience at its end was over.
-        0 where there is nothing left to say, to a caller that has gone as well.
+        large, 408 for one that takes too long, 503 for one that had not come when the server's
+        patience at its end was over. 0 where there is nothing left to say, to a caller that has
+        gone as well.
     """
-    seen = 0
+    body = _Body(receive, limit)
     started = False
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise _TooLargeError
-        return message
 
     async def watched(message: Message) -> None:
         nonlocal started
-        if started or seen <= limit:  # else it is an error page about our own exception
+        if started or not body.refused:  # else it is an error page about our own exception
             started = True
             await send(message)
 
     given_up = False
-    with suppress(_TooLargeError, ClientDisconnect):
+    with suppress(_RefusedError, ClientDisconnect):
         try:
-            await app(scope, counted, watched)
+            await app(scope, body.receive, watched)
         except asyncio.CancelledError:  # only the ending server does it; a traceback says no more
             given_up = True
     if started:
         return 0
-    if seen > limit:
-        return 413
-    return 503 if given_up else 0
+    return body.refused or (503 if given_up else 0)
+
+
+def while_true(app: App, holds: Callable[[], bool]) -> App:
+    """`app`, whose answer is ended in order soon after `holds` no longer does.
+
+    An endless answer, such as Gradio's stream of events, would go on after its session.
+    """
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        open_end = False
+
+        async def noted(message: Message) -> None:
+            nonlocal open_end
+            await send(message)
+            open_end = message["type"] == "http.response.start" or bool(message.get("more_body"))
+
+        answering = asyncio.ensure_future(app(scope, receive, noted))
+        try:
+            while not answering.done() and (holds() or not open_end):
+                await asyncio.wait({answering}, timeout=LOOK_S)
+            if answering.done():
+                await answering
+                return
+        except RuntimeError as error:
+            # Gradio's stream of events says 404 when it has begun: its session is of another run.
+            if not (open_end and isinstance(error.__cause__, HTTPException)):
+                raise
+        finally:
+            answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        if open_end:  # it may have ended in order when it was told to
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return call
 
 
 def forget_encodings(scope: Scope) -> None:
     """The page must come unpacked, so that the nonce can be put in."""
     scope["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
+
+
+# Of an app to install, which this is none: at the root of the host, where others may live.
+_MANIFEST = re.compile(rb'<link rel="manifest"[^>]*>')
 
 
 def finishing(send: Send, nonce: str, head: str) -> Send:
@@ -67,7 +136,8 @@ def finishing(send: Send, nonce: str, head: str) -> Send:
         parts.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        body = b"".join(parts).replace(b"</head>", f"{head}</head>".encode(), 1)
+        body = _MANIFEST.sub(b"", b"".join(parts), count=1)
+        body = body.replace(b"</head>", f"{head}</head>".encode(), 1)
         body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
         headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.logs import Ring
+from appliance.pictures import Limits
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import Hour
+from appliance.pipeline.overrides import Detecting
 from appliance.readings import StationReading
 from appliance.settings import Role, Row
+from appliance.stores import Audit
+from appliance.stores.audit import AuditEvent
+from appliance.web.reach import Reach
+from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
 
 
@@ -27,6 +33,12 @@ class TabContext:
         state_folder: whose disk is shown.
         history: the last hour of each camera.
         hardware: the machine now; takes some milliseconds.
+        reach: how people get to the page.
+        limits: of pictures that people bring.
+        usual: what counts as seen, by the settings.
+        sessions: who is signed in.
+        audit: gets what is done here.
+        events: the newest events of the audit log, so many at most; raises a StoreError.
         reports: the file that tells how the engine of a model in use was verified, by the model's
             name; None where there is none.
     """
@@ -41,6 +53,12 @@ class TabContext:
     state_folder: str
     history: Callable[[], Hour]
     hardware: Callable[[], HardwareReading]
+    reach: Reach
+    limits: Limits
+    usual: Detecting
+    sessions: Sessions
+    audit: Audit
+    events: Callable[[int], Sequence[AuditEvent]]
     reports: Callable[[str], Path | None]
 
     def may(self, user: str | None, role: Role) -> bool:

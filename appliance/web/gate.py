@@ -1,31 +1,42 @@
 """The gate: a pure ASGI layer before everything, which denies by default.
 
 It knows no route but those of `appliance.web.routes`. For each request it asks, in this order:
-is the host one of ours, is there a rule, who is calling, may they, does an unsafe request come
-from our own page, is the body small enough. Only then does anything else see the request.
+from where does it come, is the host one of ours, is there a rule, who is calling, may they, does
+an unsafe request come from our own page, has this session too many requests open, is the body
+small enough and quick enough. Only then does anything else see the request.
 """
 
 import hashlib
-import hmac
 import ipaddress
 import re
 import secrets
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from appliance.settings import Role
+from appliance.settings.tokens import TokenScope
 from appliance.web.asgi import App, Message, Receive, Scope, Send, cookie_of, header
-from appliance.web.bodies import call_limited, finishing, forget_encodings
+from appliance.web.bodies import call_limited, finishing, forget_encodings, while_true
+from appliance.web.callers import VOUCHED_KEY, Callers, Vouched
 from appliance.web.headers import secured
 from appliance.web.routes import Audience, Rule, find
 from appliance.web.sessions import Session, Sessions
+from appliance.web.tokens import Bearers, bearer_of
 
 SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
 SAFE_METHODS = {"GET", "HEAD"}
 SESSION_OVER = 4401
-UNANSWERED = {413: "The request is too large.", 503: "The station ends."}
+UNANSWERED = {
+    408: "The request came too slowly.",
+    413: "The request is too large.",
+    503: "The station ends.",
+}
+# Of one session, streams included: a page of Gradio loads some hundred files at once by HTTP/2.
+REQUESTS_AT_A_TIME = 200
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
@@ -38,15 +49,17 @@ class GatePolicy:
         base_path: "" or as "/cam".
         hosts: names by which the page may be called, beside addresses and the box's own names.
         https: a proxy in front speaks TLS.
-        metrics_token: for machines; None refuses them all.
         port: the page's own.
+        bearers: judges machines' tokens; refuses them all unless told of some.
+        callers: reads who calls; trusts no proxy unless told of one.
     """
 
     base_path: str
     hosts: tuple[str, ...]
     https: bool
-    metrics_token: str | None
     port: int
+    bearers: Bearers = field(default_factory=lambda: Bearers((), simple=None, wall_s=lambda: 0.0))
+    callers: Callers = field(default_factory=Callers)
 
     @property
     def cookie(self) -> str:
@@ -83,17 +96,23 @@ class Gate:
         self._page_head = page_head
         self._policy = policy
         self._sessions = sessions
+        self._open: Counter[str] = Counter()
         own = socket.gethostname().lower()
         self._hosts = {"localhost", own, f"{own}.local", *(host.lower() for host in policy.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-        else:
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
+            return
+        self._policy.callers.read(scope)
+        if scope["type"] == "http":
+            # A proxy may say nothing of the browser's side; the page's own requests do.
+            if self._policy.https or header(scope, b"origin").startswith("https://"):
+                scope["scheme"] = "https"
+            await self._http(scope, receive, send)
+        else:
+            await self._websocket(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
@@ -108,9 +127,31 @@ class Gate:
         if nonce:
             forget_encodings(scope)
             secure = finishing(secure, nonce, self._page_head)
-        status = await call_limited(self._app, scope, receive, secure, limit=rule.body_limit)
+        app = self._app
+        token = scope[TOKEN_KEY] if isinstance(rule.audience, Role) else ""
+        if token:
+            app = while_true(app, lambda: self._sessions.find(token) is not None)
+        with self._counted(token) as is_fine:
+            if not is_fine:
+                await _answer(secure, Refusal(429, "Too many requests at once."))
+                return
+            status = await call_limited(app, scope, receive, secure, limit=rule.body_limit)
         if status:
             await _answer(secure, Refusal(status, UNANSWERED[status]))
+
+    @contextmanager
+    def _counted(self, token: str) -> Iterator[bool]:
+        """Counts a session's open requests; gives whether one more is fine."""
+        if not token:
+            yield True
+            return
+        self._open[token] += 1
+        try:
+            yield self._open[token] <= REQUESTS_AT_A_TIME
+        finally:
+            self._open[token] -= 1
+            if not self._open[token]:
+                del self._open[token]
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
@@ -135,8 +176,14 @@ class Gate:
         base = self._policy.base_path
         if base and scope["path"] == base and scope["method"] in SAFE_METHODS:
             return Refusal(307, location=f"{base}/")  # as people type it
-        if rule is not None and rule.audience is Audience.TOKEN:
-            return None if self._bears_token(scope) else Refusal(401, "A bearer token is needed.")
+        if bearer_of(scope) and cookie_of(scope, self._policy.cookie):
+            return Refusal(400, "Send a token or a session, not both.")
+        if rule is not None and isinstance(rule.audience, TokenScope):
+            denial = self._policy.bearers.denial(scope, rule.audience)
+            return Refusal(denial.status, denial.text) if denial is not None else None
+        return self._refusal_of_browser(scope, rule)
+
+    def _refusal_of_browser(self, scope: Scope, rule: Rule | None) -> Refusal | None:
         if rule is None or rule.audience is not Audience.STRANGER:
             refusal = self._refusal_of_person(scope, rule)
             if refusal is not None:
@@ -180,15 +227,11 @@ class Gate:
     def _session(self, scope: Scope) -> Session | None:
         token = cookie_of(scope, self._policy.cookie)
         session = self._sessions.find(token) if token else None
+        vouched: Vouched | None = scope[VOUCHED_KEY]
+        if session and vouched and vouched != Vouched(session.user, session.role):
+            session = None  # the proxy says by now that it is somebody else, or in another role
         scope[SESSION_KEY], scope[TOKEN_KEY] = session, token
         return session
-
-    def _bears_token(self, scope: Scope) -> bool:
-        scheme, _, token = header(scope, b"authorization").partition(" ")
-        wanted = self._policy.metrics_token
-        if wanted is None or scheme.lower() != "bearer":
-            return False
-        return hmac.compare_digest(token.strip().encode(), wanted.encode())
 
 
 def _may(session: Session, rule: Rule) -> bool:
@@ -226,6 +269,8 @@ async def _answer(send: Send, refusal: Refusal) -> None:
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
     ]
+    if refusal.status == 408:
+        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     if refusal.location:
         headers.append((b"location", refusal.location.encode()))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})

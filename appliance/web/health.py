@@ -34,7 +34,12 @@ async def serve_health(folder: Path, reading: Callable[[], StationReading]) -> a
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         now = reading()
-        document = {"ready": now.ready, "health": now.health, "reasons": now.reasons}
+        document = {
+            "ready": now.ready,
+            "health": now.health,
+            "reasons": now.reasons,
+            "notices": now.notices,
+        }
         writer.write(json.dumps(document).encode())
         await writer.drain()
         writer.close()

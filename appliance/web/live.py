@@ -7,7 +7,7 @@ and nothing piles up for it.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +28,12 @@ MESSAGE_LIMIT = 16 * 1024
 
 @dataclass(slots=True)
 class _Viewer:
-    """One page. `ready` holds the cameras whose last picture it has drawn."""
+    """One page. `ready` holds the cameras whose last picture it has drawn.
 
-    session: Session
+    The kiosk's has no session, and so no end.
+    """
+
+    session: Session | None
     token: str
     watching: set[str] = field(default_factory=set)
     ready: set[str] = field(default_factory=set)
@@ -109,13 +112,19 @@ class LiveHub:
             viewer.wake.set()
 
     async def serve(self, socket: WebSocket) -> None:
-        """One viewer, from connect to goodbye."""
+        """One viewer whom the gate has let in, from connect to goodbye."""
+        await self._serve(socket, _Viewer(socket.scope[SESSION_KEY], socket.scope[TOKEN_KEY]))
+
+    async def serve_kiosk(self, socket: WebSocket) -> None:
+        """The box's own screen; whoever calls this has seen to it that it is nobody else."""
+        await self._serve(socket, _Viewer(None, ""))
+
+    async def _serve(self, socket: WebSocket, viewer: _Viewer) -> None:
         self._event_loop = asyncio.get_running_loop()
         await socket.accept()
         if len(self._viewers) >= self._limit:
             await socket.close(TOO_MANY)
             return
-        viewer = _Viewer(socket.scope[SESSION_KEY], socket.scope[TOKEN_KEY])
         self._viewers.append(viewer)
         listening = asyncio.create_task(self._listen(socket, viewer))
         listening.add_done_callback(lambda _: viewer.wake.set())
@@ -138,15 +147,14 @@ class LiveHub:
             if self._closing:
                 await socket.close(GOING_AWAY)
                 return
-            if self._sessions.find(viewer.token) is None:
+            if self._is_over(viewer):
                 await socket.close(SESSION_OVER)
                 return
             viewer.wake.clear()
             await self._send_pictures(socket, viewer)
             if now_s() >= next_reading_s:
                 next_reading_s = now_s() + READING_PERIOD_S
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send_text(self._reading_text(viewer))
+                await self._sent(viewer, socket.send_text(self._reading_text(viewer)))
             try:
                 async with asyncio.timeout(max(0.0, next_reading_s - now_s())):
                     await viewer.wake.wait()
@@ -160,14 +168,35 @@ class LiveHub:
                 continue
             viewer.ready.discard(camera)
             viewer.sent[camera] = sequence
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await socket.send_bytes(message)
+            await self._sent(viewer, socket.send_bytes(message))
             self._encoder.sent(camera)
 
+    async def _sent(self, viewer: _Viewer, message: Coroutine[Any, Any, None]) -> None:
+        """Wait until a message is on its way.
+
+        Raises:
+            TimeoutError: the viewer does not read, or its session ended meanwhile.
+        """
+        sending = asyncio.create_task(message)
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                while not sending.done():
+                    await asyncio.wait({sending}, timeout=READING_PERIOD_S)
+                    if not sending.done() and self._is_over(viewer):
+                        raise TimeoutError
+            await sending
+        finally:
+            sending.cancel()
+
+    def _is_over(self, viewer: _Viewer) -> bool:
+        return viewer.session is not None and self._sessions.find(viewer.token) is None
+
     def _reading_text(self, viewer: _Viewer) -> str:
-        who = {"user": viewer.session.user, "role": str(viewer.session.role)}
+        session = viewer.session
+        who = {"user": session.user, "role": str(session.role)} if session is not None else {}
         message = station_message(self._reading(), {**self._station, **who}, self._confidence)
-        message["session"] = self._sessions.end_of(viewer.session)
+        if session is not None:
+            message["session"] = self._sessions.end_of(session)
         return json.dumps(message, separators=(",", ":"))
 
     async def _listen(self, socket: WebSocket, viewer: _Viewer) -> None:
@@ -181,7 +210,7 @@ class LiveHub:
                 self._watch(viewer, wanted & self._cameras)
             if isinstance(message.get("ack"), str) and message["ack"] in viewer.watching:
                 viewer.ready.add(message["ack"])
-            if message.get("active") is True:
+            if message.get("active") is True and viewer.session is not None:
                 self._sessions.use(viewer.session)
             viewer.wake.set()
 

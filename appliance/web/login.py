@@ -1,11 +1,16 @@
 """Signing in and out.
 
-Checking a password costs time and memory on purpose, so it runs in a thread, at most two at a
-time; an unknown user costs as much as a known one.
+Checking a password costs time and memory on purpose, so it runs in threads that give way to all
+else, at most two at a time with a few that wait; an unknown user costs as much as a known one.
+When a password may be tried is the throttle's to say.
 """
 
 import asyncio
-from collections.abc import Sequence
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
@@ -15,14 +20,23 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from appliance.errors import ApplianceError
 from appliance.settings import Role, User
 from appliance.settings.secrets import DUMMY_HASH, verify_password
-from appliance.web.asgi import cookie_of
-from appliance.web.gate import TOKEN_KEY, GatePolicy
+from appliance.stores import Audit
+from appliance.web.asgi import cookie_of, header
+from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
+from appliance.web.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
 from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
+from appliance.web.throttle import Throttle
 
 CHECKS_AT_A_TIME = 2
+CHECKS_WAITING = 16  # beyond those two; a few seconds' worth on a small box
+BUSY_S = 5  # when to come again where even these are taken
 WRONG = "User or password is wrong."
+TOO_OFTEN = "Too many wrong passwords."
+BUSY = "Too many people sign in at once. Try again in a few seconds."
 NOBODY = "Nobody can sign in yet: set APPLIANCE_AUTH__USERS."
+NICE = 10  # of the threads that hash: cameras, inference and every other request go first
+LEFT = "left"  # in the query of the form: somebody has just signed out, so ask before signing on
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,19 @@ class _Person:
     name: str
     role: Role
     hash_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What watches who comes and goes.
+
+    Attributes:
+        audit: gets every sign-in, refusal and sign-out.
+        clock_ns: monotonic.
+    """
+
+    audit: Audit
+    clock_ns: Callable[[], int]
 
 
 class Login:
@@ -40,10 +67,16 @@ class Login:
         sessions: where sign-ins are kept.
         policy: base path and cookie.
         pages: renders the form.
+        door: audit and clock.
     """
 
     def __init__(
-        self, users: Sequence[User], sessions: Sessions, policy: GatePolicy, pages: Pages
+        self,
+        users: Sequence[User],
+        sessions: Sessions,
+        policy: GatePolicy,
+        pages: Pages,
+        door: Door,
     ) -> None:
         self._people = {
             user.name: _Person(user.name, user.role, user.hash.get_secret_value()) for user in users
@@ -51,7 +84,10 @@ class Login:
         self._sessions = sessions
         self._policy = policy
         self._pages = pages
-        self._checks = asyncio.Semaphore(CHECKS_AT_A_TIME)
+        self._audit = door.audit
+        self._throttle = Throttle(door.clock_ns)
+        self._checks = ThreadPoolExecutor(CHECKS_AT_A_TIME, "password", initializer=_give_way)
+        self._under_way = 0
 
     def router(self) -> APIRouter:
         """The routes, below the base path."""
@@ -61,29 +97,59 @@ class Login:
         router.add_api_route("/logout", self.sign_out, methods=["POST"])
         return router
 
-    async def form(self) -> Response:
-        """The sign-in page."""
-        return self._page("" if self._people else NOBODY)
+    async def form(self, request: Request) -> Response:
+        """The sign-in page; whom a proxy vouches for is signed in by it."""
+        vouched: Vouched | None = request.scope[VOUCHED_KEY]
+        if vouched is not None and LEFT not in request.query_params and request.method == "GET":
+            # Not a redirect: a browser that comes from the sign-on's own site would follow it
+            # without the new cookie, for ever.
+            entered = HTMLResponse(self._pages.render("entered.html", person=vouched.name))
+            return self._enter(request, entered, vouched.name, vouched.role, detail="by the proxy")
+        return self._page("" if self._people or vouched else NOBODY, vouched=vouched)
 
     async def sign_in(self, request: Request) -> Response:
         """Check the form; a new session on success, the form again otherwise."""
         form = await request.form()
         user, password = (str(form.get(name, "")) for name in ("user", "password"))
+        address = request.scope[ADDRESS_KEY]
+        if self._under_way >= CHECKS_AT_A_TIME + CHECKS_WAITING:
+            return self._page(BUSY, user=user, status=503, wait_s=BUSY_S)
+        if wait_s := self._throttle.enter(user, address):
+            return self._page(TOO_OFTEN, user=user, status=429, wait_s=wait_s)
         person = self._people.get(user)
-        address = request.client.host if request.client else "unknown"
         try:
             right = await self._is_right(person, password)
         except ApplianceError as error:
             logger.error("sign-in: {}", error.sentence())
             return self._page(error.sentence(), user=user, status=503)
-        if not right:
-            logger.bind(address=address).warning("sign-in refused")
-            return self._page(WRONG, user=user, status=403)
-        assert person is not None  # noqa: S101 - _is_right refuses nobody's password
-        self._sessions.close(cookie_of(request.scope, self._policy.cookie))
-        token = self._sessions.open(person.name, person.role)
-        logger.bind(user=person.name, address=address).info("signed in")
+        if person is None or not right:
+            self._tell_refused(person, address)
+            wait_s = self._throttle.wait_s(user, address)
+            return self._page(WRONG, user=user, status=403, wait_s=wait_s)
+        self._throttle.succeeded(user, address)
         response = RedirectResponse(f"{self._policy.base_path}/ui/", status_code=303)
+        return self._enter(request, response, person.name, person.role)
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session."""
+        self._sessions.close(request.scope[TOKEN_KEY])
+        address, user = request.scope[ADDRESS_KEY], request.scope[SESSION_KEY].user
+        self._audit.note("sign_out", user=user, address=address)
+        ask = f"?{LEFT}" if request.scope[VOUCHED_KEY] else ""
+        response = RedirectResponse(f"{self._policy.base_path}/login{ask}", status_code=303)
+        response.delete_cookie(self._policy.cookie, path="/", secure=self._policy.https)
+        return response
+
+    def _enter(
+        self, request: Request, response: Response, user: str, role: Role, *, detail: str = ""
+    ) -> Response:
+        """A new session, its token in the answer's cookie; the session before is over."""
+        address = request.scope[ADDRESS_KEY]
+        self._sessions.close(cookie_of(request.scope, self._policy.cookie))
+        agent = header(request.scope, b"user-agent")
+        token = self._sessions.open(user, role, address=address, agent=agent)
+        logger.bind(user=user, address=address).info("signed in")
+        self._audit.note("sign_in", user=user, address=address, detail=detail)
         response.set_cookie(
             self._policy.cookie,
             token,
@@ -94,19 +160,42 @@ class Login:
         )
         return response
 
-    async def sign_out(self, request: Request) -> Response:
-        """End the session."""
-        self._sessions.close(request.scope[TOKEN_KEY])
-        response = RedirectResponse(f"{self._policy.base_path}/login", status_code=303)
-        response.delete_cookie(self._policy.cookie, path="/", secure=self._policy.https)
-        return response
+    def _tell_refused(self, person: _Person | None, address: str) -> None:
+        """Never what was typed: some type their password where the name belongs."""
+        logger.bind(address=address).warning("sign-in refused")
+        name = person.name if person is not None else ""
+        detail = "" if person is not None else "unknown user"
+        self._audit.note("sign_in_refused", user=name, address=address, detail=detail)
 
     async def _is_right(self, person: _Person | None, password: str) -> bool:
         hash_text = person.hash_text if person is not None else DUMMY_HASH
-        async with self._checks:
-            right = await asyncio.to_thread(verify_password, hash_text, password)
-        return right and person is not None
+        self._under_way += 1
+        try:
+            event_loop = asyncio.get_running_loop()
+            return await event_loop.run_in_executor(
+                self._checks, verify_password, hash_text, password
+            )
+        finally:
+            self._under_way -= 1
 
-    def _page(self, error: str, *, user: str = "", status: int = 200) -> HTMLResponse:
-        text = self._pages.render("login.html", error=error, user=user, wait_s=0)
-        return HTMLResponse(text, status_code=status)
+    def _page(
+        self,
+        error: str,
+        *,
+        user: str = "",
+        status: int = 200,
+        wait_s: float = 0.0,
+        vouched: Vouched | None = None,
+    ) -> HTMLResponse:
+        seconds = math.ceil(wait_s)
+        sign_on = vouched.name if vouched is not None else ""
+        text = self._pages.render(
+            "login.html", error=error, user=user, wait_s=seconds, sign_on=sign_on
+        )
+        headers: Mapping[str, str] = {"Retry-After": str(seconds)} if seconds else {}
+        return HTMLResponse(text, status_code=status, headers=headers)
+
+
+def _give_way() -> None:
+    """Called in a thread that hashes; the threads of argon2 itself inherit it."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.pipeline.encoder import LivePicture
-from appliance.readings import CameraReading, EngineReading, StationReading
+from appliance.readings import CameraReading, EngineReading, OverrideReading, StationReading
 from appliance.values import EngineState
 
 
@@ -48,9 +48,10 @@ def station_message(
     Args:
         reading: now.
         station: name, version, and who is looking.
-        confidence: the station's floor of scores.
+        confidence: the station's floor of scores, by the settings.
     """
     # The one to look at: a failed model must not hide behind one that runs.
+    override = reading.override
     worst = min(reading.engines, key=_soundness, default=None)
     return {
         "type": "station",
@@ -59,7 +60,8 @@ def station_message(
         "health": {"state": reading.health, "reasons": reading.reasons},
         "engine": _engine(worst) if worst else None,
         "disk": {"used_percent": _percent(reading.disk_used)},
-        "confidence": confidence,
+        "confidence": override.confidence if override else confidence,
+        "override": _override(override) if override else None,
         "cameras": [_camera(camera) for camera in reading.cameras],
     }
 
@@ -88,6 +90,10 @@ def _engine(engine: EngineReading) -> dict[str, Any]:
         "next": engine.next_step,
         "progress": engine.progress if engine.state is EngineState.BUILDING else None,
     }
+
+
+def _override(override: OverrideReading) -> dict[str, Any]:
+    return {**asdict(override), "since_s": round(override.since_s, 3)}
 
 
 def _camera(camera: CameraReading) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.errors import StoreError
 from appliance.pipeline.hardware import Gpu, HardwareReading, Temperature
 from appliance.pipeline.history import SPAN_S, Hour, Series
 from appliance.readings import CameraReading, EngineReading, StationReading, whole_percent
 from appliance.values import F32, CameraState, EngineState, Health
 from appliance.web.plots import Line as PlotLine
-from appliance.web.plots import Row, Window, figure, plot, rows
+from appliance.web.plots import Row, Window, figure, plot, rows, time_of_day
+from appliance.web.reach import CERTIFICATE_PATH, Reach
 
 LATE_S = 5  # a loop that has not ticked for so long is worth a look
 DISK_FULL = 0.9
@@ -79,8 +81,10 @@ def health_lines(reading: StationReading) -> list[Line]:
     """What is as it should be, and what is not, with the next step."""
     return [
         _station_line(reading),
+        *(Line("stalled", "Soon", f"{notice}.", "warn") for notice in reading.notices),
         *(_engine_line(engine) for engine in reading.engines),
         _cameras_line(reading),
+        *_override_line(reading),
         Line("ok", "Loop", f"Ticked {reading.loop_age_s:.1f} s ago.")
         if reading.loop_age_s < LATE_S
         else Line("stalled", "Loop", f"Has not ticked for {reading.loop_age_s:.0f} s.", "fault"),
@@ -171,6 +175,21 @@ def measures(
     yield Measure("Open live views", str(reading.viewers))
 
 
+def reach(station: Reach) -> dict[str, Any]:
+    """Where the page is found, and what browsers must trust for it."""
+    try:
+        authority, trouble = station.authority(), ""
+    except StoreError as error:
+        authority, trouble = None, error.sentence()
+    return {
+        "places": station.places(),
+        "is_local": station.is_local,
+        "path": CERTIFICATE_PATH,
+        "authority": authority,
+        "trouble": trouble,
+    }
+
+
 def duration(seconds: float) -> str:
     """Two units, as "7 h 53 min"."""
     rest = int(seconds)
@@ -224,6 +243,14 @@ def _cameras_line(reading: StationReading) -> Line:
     states = {camera.state for camera in away}
     worst = CameraState.OFFLINE if CameraState.OFFLINE in states else CameraState.STALLED
     return Line(worst, "Cameras", f"{live} of {total} live. {told}", TONES[worst])
+
+
+def _override_line(reading: StationReading) -> Iterator[Line]:
+    override = reading.override
+    if override is not None:
+        since = time_of_day(override.since_s, "%d %b %H:%M")
+        told = f"By {override.user} since {since}, gone at the next start: "
+        yield Line("busy", "Override", f"{told}{', '.join(override.lines)}.", "busy")
 
 
 def _temperature(sensor: Temperature) -> Measure:

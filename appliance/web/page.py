@@ -2,6 +2,8 @@
 
 import gradio as gr
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import PlainTextResponse, Response
 
 from appliance.registry import plugins
 from appliance.web import tabs
@@ -30,7 +32,12 @@ def page_application(context: TabContext) -> FastAPI:
         show_error=False,
         run_history=False,
         ssr_mode=False,
-        app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
+        app_kwargs={
+            "openapi_url": None,
+            "docs_url": None,
+            "redoc_url": None,
+            "exception_handlers": {RequestValidationError: _malformed},
+        },
     )
     return app
 
@@ -54,6 +61,11 @@ def _blocks(context: TabContext) -> gr.Blocks:
 
         blocks.load(by_role, outputs=[component for _, component in shown], show_progress="hidden")
     return blocks  # type: ignore[no-any-return] # gradio's context managers are untyped
+
+
+async def _malformed(_request: Request, _error: Exception) -> Response:
+    """Instead of the library's answer, which repeats what was sent and fails at what is no text."""
+    return PlainTextResponse("The request is malformed.", status_code=422)
 
 
 def _user(request: Request) -> str | None:

@@ -10,8 +10,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from appliance.settings import Problem
-from appliance.web.asgi import App, Message, Receive, Scope, Send
-from appliance.web.headers import secured
+from appliance.web.asgi import App
+from appliance.web.plain import secured_application
 from appliance.web.templates import STATIC, Pages
 
 
@@ -32,18 +32,4 @@ def problem_application(problems: Sequence[Problem], *, base: str, version: str)
             return JSONResponse({"ready": False, "health": "failed"}, status_code=503)
         return HTMLResponse(text, status_code=503)
 
-    return _secured(app)
-
-
-def _secured(app: App) -> App:
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        async def secure(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = message.get("headers", [])
-                headers = secured(own, path="/problem", nonce="", https=False)
-                message = {**message, "headers": headers}
-            await send(message)
-
-        await app(scope, receive, secure)
-
-    return answer
+    return secured_application(app)

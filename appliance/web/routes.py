@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from appliance.settings import Role
+from appliance.settings.model import MOST_PICTURE_MB
+from appliance.settings.tokens import TokenScope
 
 KIB = 1024
 
 
 class Audience(Enum):
-    """Who may call a route, beside a role."""
+    """Who may call a route, beside a role and the bearer of a token."""
 
     STRANGER = "stranger"
-    TOKEN = "token"  # noqa: S105 - a kind of caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Rule:
 
     Attributes:
         pattern: matches the whole path below the base path.
-        audience: a stranger, a token's bearer, or the least role.
+        audience: a stranger, the bearer of a token with this scope, or the least role.
         methods: HTTP methods, or "WEBSOCKET".
         body_limit: largest request body, bytes.
         page: a document that gets a nonce into its script tags.
@@ -34,7 +35,7 @@ class Rule:
     """
 
     pattern: re.Pattern[str]
-    audience: Audience | Role
+    audience: Audience | TokenScope | Role
     methods: frozenset[str]
     body_limit: int = 0
     page: bool = False
@@ -43,7 +44,7 @@ class Rule:
 
 def _rule(
     pattern: str,
-    audience: Audience | Role,
+    audience: Audience | TokenScope | Role,
     *methods: str,
     body_limit: int = 0,
     page: bool = False,
@@ -62,9 +63,12 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/login", Audience.STRANGER, "POST", body_limit=4 * KIB),
     _rule(r"/static/public/[a-z0-9._-]+", Audience.STRANGER),
     _rule(r"/api/health", Audience.STRANGER),
+    # The authority's certificate: no secret, and who does not trust the page yet must not have to
+    # send a password to come to trust it.
+    _rule(r"/ca\.crt", Audience.STRANGER),
     # Machines.
-    _rule(r"/api/ready", Audience.TOKEN),
-    _rule(r"/metrics", Audience.TOKEN),
+    _rule(r"/api/ready", TokenScope.READY),
+    _rule(r"/metrics", TokenScope.METRICS),
     # Everybody who is signed in.
     _rule(r"/", Role.VIEWER),
     _rule(r"/logout", Role.VIEWER, "POST", body_limit=4 * KIB),
@@ -73,13 +77,17 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/live", Role.VIEWER, "WEBSOCKET"),
     # Operators.
     _rule(REPORT.pattern, Role.OPERATOR),
+    _rule(r"/api/inspect", Role.OPERATOR, "POST", body_limit=MOST_PICTURE_MB * 1_000_000),
+    _rule(r"/api/cameras/[a-z0-9_]+/picture", Role.OPERATOR, "GET"),
+    _rule(r"/api/override", Role.OPERATOR, "POST", body_limit=16 * KIB),
+    _rule(r"/api/override", Role.OPERATOR, "DELETE"),
     # Admins.
     _rule(r"/api/support-bundle", Role.ADMIN, "GET"),
     # Gradio's page: the document, its files, and the events of the tabs.
     _rule(r"/ui/", Role.VIEWER, page=True),
     _rule(r"/ui/config", Role.VIEWER),
     _rule(r"/ui/theme\.css", Role.VIEWER),
-    _rule(r"/ui/(assets|static|svelte|custom_component)/[A-Za-z0-9/._@-]+", Role.VIEWER),
+    _rule(r"/ui/(assets|static|svelte)/[A-Za-z0-9/._@-]+", Role.VIEWER),
     _rule(r"/ui/gradio_api/heartbeat/" + _ID, Role.VIEWER, by_hand=False),
     _rule(r"/ui/gradio_api/queue/data", Role.VIEWER, by_hand=False),
     _rule(r"/ui/gradio_api/queue/join", Role.VIEWER, "POST", body_limit=256 * KIB, by_hand=False),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
-from loguru import logger
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
@@ -15,17 +14,23 @@ from starlette.responses import (
 )
 from starlette.staticfiles import StaticFiles
 
+from appliance.errors import StoreError
 from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import CONTENT_TYPE, Metrics
 from appliance.readings import StationReading
+from appliance.stores import Audit
 from appliance.values import Stage
 from appliance.web.asgi import Receive, Scope, Send
 from appliance.web.bundle import SupportBundle
+from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
 from appliance.web.gate import SESSION_KEY, Gate, GatePolicy
+from appliance.web.inspecting import Inspecting
 from appliance.web.live import LiveHub
 from appliance.web.login import Login
+from appliance.web.overriding import Overriding
+from appliance.web.reach import CERTIFICATE_PATH
 from appliance.web.sessions import Sessions
 from appliance.web.templates import STATIC, Pages
 
@@ -39,6 +44,7 @@ class WebParts:
     Attributes:
         policy: base path, hosts, cookie, token.
         sessions: who is signed in.
+        audit: what people did.
         login: the way in.
         hub: the live view.
         metrics: for Prometheus.
@@ -47,10 +53,13 @@ class WebParts:
         tabs: what the tabs of the Gradio page show.
         bundle: what a person hands on who asks for help.
         start_up: is told when the page is up.
+        inspecting: looks at single pictures.
+        overriding: changes what counts as seen.
     """
 
     policy: GatePolicy
     sessions: Sessions
+    audit: Audit
     login: Login
     hub: LiveHub
     metrics: Metrics
@@ -59,6 +68,8 @@ class WebParts:
     tabs: TabContext
     bundle: SupportBundle
     start_up: StartUp
+    inspecting: Inspecting
+    overriding: Overriding
 
 
 def web_application(parts: WebParts) -> Gate:
@@ -72,8 +83,10 @@ def web_application(parts: WebParts) -> Gate:
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
+    app.include_router(parts.inspecting.router(), prefix=base)
+    app.include_router(parts.overriding.router(), prefix=base)
     app.include_router(_own_routes(parts), prefix=base)
-    app.include_router(_engine_routes(parts), prefix=base)
+    app.include_router(_file_routes(parts), prefix=base)
     app.mount(f"{base}/static", StaticFiles(directory=STATIC))
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +124,12 @@ def _own_routes(parts: WebParts) -> APIRouter:
     @router.api_route("/api/ready", methods=READ)
     async def ready() -> Response:
         reading = parts.reading()
-        document = {"ready": reading.ready, "health": reading.health, "reasons": reading.reasons}
+        document = {
+            "ready": reading.ready,
+            "health": reading.health,
+            "reasons": reading.reasons,
+            "notices": reading.notices,
+        }
         return JSONResponse(document, status_code=200 if reading.ready else 503)
 
     @router.api_route("/metrics", methods=READ)
@@ -123,7 +141,8 @@ def _own_routes(parts: WebParts) -> APIRouter:
     def support_bundle(request: Request) -> Response:
         """Not `async`: in a thread of its own, since it reads files and packs."""
         made = parts.bundle.make()
-        logger.bind(user=request.scope[SESSION_KEY].user).info("support bundle: downloaded")
+        user, address = request.scope[SESSION_KEY].user, request.scope[ADDRESS_KEY]
+        parts.audit.note("export", user=user, address=address, detail=made.name)
         disposition = f'attachment; filename="{made.name}"'
         return Response(
             made.content,
@@ -138,7 +157,7 @@ def _own_routes(parts: WebParts) -> APIRouter:
     return router
 
 
-def _engine_routes(parts: WebParts) -> APIRouter:
+def _file_routes(parts: WebParts) -> APIRouter:
     router = APIRouter()
 
     @router.api_route("/engines/{model}/report", methods=READ)
@@ -152,5 +171,19 @@ def _engine_routes(parts: WebParts) -> APIRouter:
         if path is None:
             return PlainTextResponse("This model has no report.", status_code=404)
         return FileResponse(path, media_type="text/html; charset=utf-8")
+
+    @router.api_route(CERTIFICATE_PATH, methods=READ)
+    def authority() -> Response:
+        """Not `async`: in a thread of its own, since it reads a file.
+
+        Strangers call it, so what is wrong with the file stands on the System page alone.
+        """
+        try:
+            found = parts.tabs.reach.authority()
+        except StoreError:
+            found = None
+        if found is None:
+            return PlainTextResponse("There is no certificate to trust here.", status_code=404)
+        return Response(found.pem, media_type="application/x-x509-ca-cert")
 
     return router

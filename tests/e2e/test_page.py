@@ -5,26 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import pytest
 
-from tests.support.process import PASSWORD, started, station_environ, write_clip
-from tests.support.yard import write_yard
-
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-SETTLED_MS = 20_000
+from tests.support.browser import CHROMIUM, SETTLED_MS, Watched, browsing, until
+from tests.support.process import started, station_environ, write_clip
+from tests.support.yard import write_yard, yard
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,66 +21,6 @@ pytestmark = [
     # playwright leaves its event loop's descriptors to the garbage collector
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-class Watched:
-    """A page with everything that went wrong on it."""
-
-    def __init__(self, page, origin):
-        self.page = page
-        self.troubles: list[str] = []
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.troubles.append(f"page error: {error}"))
-        page.on("request", lambda request: self._request(request.url, origin))
-        page.add_init_script(
-            "addEventListener('securitypolicyviolation',"
-            " (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
-        )
-
-    def _console(self, message):
-        if message.type == "error":
-            self.troubles.append(f"console: {message.text}")
-
-    def _request(self, url, origin):
-        if not url.startswith((origin, "data:", "blob:")):
-            self.troubles.append(f"foreign request: {url}")
-
-    def sign_in(self, url, user="ada", password=PASSWORD):
-        self.page.goto(f"{url}/")
-        self.page.fill("#user", user)
-        self.page.fill("#password", password)
-        self.page.click("button[type=submit]")
-
-    def player(self):
-        """The frame of the player, once it shows pictures."""
-        self.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
-        deadline = time.monotonic() + SETTLED_MS / 1000
-        while (frame := self.page.frame(url=re.compile("/player"))) is None:
-            assert time.monotonic() < deadline, "the player's frame loads nothing"
-            self.page.wait_for_timeout(50)
-        until(frame, "Object.values(window.appliance?.drawn ?? {})[0] > 3")
-        return frame
-
-
-def until(frame, expression):
-    """Wait until an expression is true on the page; by asking, since the policy forbids eval."""
-    deadline = time.monotonic() + SETTLED_MS / 1000
-    while not (value := frame.evaluate(expression)):
-        assert time.monotonic() < deadline, f"never true: {expression}"
-        frame.page.wait_for_timeout(50)
-    return value
-
-
-@contextmanager
-def browsing(origin, **options):
-    """A fresh browser window."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        window = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
-        yield Watched(window.new_page(), origin)
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=["", "/cam"], ids=["root", "prefix"])
@@ -261,7 +190,8 @@ def yard_environ(folder, weights):
 
 
 def test_the_real_detector_finds_what_stands_in_the_yard(tmp_path, centernet):
-    """Login, Live and System as the README shows them, with what is really found."""
+    """Login, Live, Inspect and System as the README shows them, with what is really found."""
+    assert cv2.imwrite(str(tmp_path / "yard.png"), yard(0.2))
     pictures = Path(os.environ.get("APPLIANCE_SCREENSHOTS") or tmp_path)
     with started(yard_environ(tmp_path, centernet), tmp_path / "log") as station:
         station.wait_until_ready()
@@ -274,6 +204,15 @@ def test_the_real_detector_finds_what_stands_in_the_yard(tmp_path, centernet):
             seen.page.wait_for_timeout(6000)
             until(player, "window.appliance.lastBoxes.yard >= 5")
             seen.page.screenshot(path=pictures / "live.png")
+            seen.page.get_by_role("tab", name="Inspect").click(timeout=SETTLED_MS)
+            seen.page.locator("inspect-page input[type=file]").set_input_files(
+                tmp_path / "yard.png"
+            )
+            found = seen.page.locator("inspect-page tbody tr")
+            found.nth(4).wait_for(timeout=SETTLED_MS)
+            named = " ".join(found.all_inner_texts())
+            assert all(name in named for name in ("car", "person", "traffic light", "stop sign"))
+            seen.page.screenshot(path=pictures / "inspect.png")
             seen.page.get_by_role("tab", name="System").click(timeout=SETTLED_MS)
             seen.page.get_by_text(re.compile(r"^Proven: ")).first.wait_for(timeout=SETTLED_MS)
             seen.page.screenshot(path=pictures / "system.png")

@@ -121,4 +121,4 @@ def test_only_admins_get_it(station):
 def test_the_download_is_in_the_log_by_name(station):
     """Who took the station's insides home is written down."""
     station.get("/api/support-bundle", Cookie=station.sign_in())
-    assert "support bundle: downloaded user=ada" in station.log.read_text()
+    assert "audit: export user=ada address=127.0.0.1" in station.log.read_text()

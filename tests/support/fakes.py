@@ -15,6 +15,7 @@ from appliance.nms import NmsMode
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
 from appliance.runtimes import EngineReport, EngineSlot
+from appliance.stores.sessions import SessionRow
 from appliance.tasks import Rules, Task
 from appliance.values import (
     U8,
@@ -42,6 +43,37 @@ def wait_until(met: Callable[[], object], timeout_s: float = 10.0) -> None:
     while not met():
         assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.002)
+
+
+class MemoryShelf:
+    """Keeps sessions for another `Sessions` of the same test."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, SessionRow] = {}
+
+    def load(self) -> list[SessionRow]:
+        """All that were kept."""
+        return list(self.rows.values())
+
+    def put(self, row: SessionRow) -> None:
+        """Keep one."""
+        self.rows[row.key] = row
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Keep these no more."""
+        for key in keys:
+            self.rows.pop(key, None)
+
+
+class Wall:
+    """A wall clock that is set by hand."""
+
+    def __init__(self, now_s: float = 1.8e9) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        """Seconds since 1970."""
+        return self.now_s
 
 
 class Clock:

@@ -9,7 +9,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.publish.metrics import Metrics
-from appliance.readings import CameraReading, EngineReading, PictureReading, StationReading
+from appliance.readings import (
+    CameraReading,
+    EngineReading,
+    PictureReading,
+    StationReading,
+    StoreReading,
+)
 from appliance.values import (
     CameraState,
     Detections,
@@ -71,6 +77,7 @@ def reading(health: Health = Health.DEGRADED) -> StationReading:
         log_lines={"info": 90, "warning": 5},
         start_s={Stage.FIRST_RESULT: 0.5},
         pictures={"door": PictureReading(sent=40, skips={Skip.VIEWER: 2})},
+        store=StoreReading(waiting=4, committed=50, failed=1, dropped=2),
     )
 
 

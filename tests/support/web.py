@@ -2,43 +2,62 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.websockets import WebSocketDisconnect
+from typing_extensions import override
 
+from appliance.errors import EngineError
 from appliance.logs import Ring
+from appliance.pictures import Limits
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import History
+from appliance.pipeline.inspector import Inspect, Inspector
+from appliance.pipeline.loop import Inspected, RulesOf
+from appliance.pipeline.overrides import Detecting, Overrides
+from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import Metrics
 from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.redaction import Redactor
 from appliance.settings import Role, Row, User
+from appliance.settings import Web as WebSettings
 from appliance.settings.secrets import normalized
-from appliance.values import CameraState, Detections, EngineState, FrameStamp, Health, Result
+from appliance.settings.tokens import Token
+from appliance.stores import Audit
+from appliance.values import U8, CameraState, Detections, EngineState, FrameStamp, Health, Result
 from appliance.web.asgi import App, Message
 from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
 from appliance.web.gate import GatePolicy
+from appliance.web.inspecting import Inspecting
 from appliance.web.live import LiveHub
-from appliance.web.login import Login
+from appliance.web.login import Door, Login
+from appliance.web.overriding import Overriding
+from appliance.web.reach import Reach
 from appliance.web.server import WebParts, web_application
 from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from tests.support.fakes import Clock
+from appliance.web.tokens import Bearers
+from tests.support.fakes import Clock, MemoryShelf, wait_until
 
 ORIGIN = "http://127.0.0.1:8080"
 TOKEN = "a-token-of-the-tests"
 PASSWORDS = {"vera": "v-secret", "otto": "o-secret", "ada": "a-secret"}
 ROLES = {"vera": Role.VIEWER, "otto": Role.OPERATOR, "ada": Role.ADMIN}
+NOW_S = 1_800_000_000.0  # 2027-01-15
 IDLE_S = 600.0
 LONGEST_S = 3600.0
 
@@ -70,6 +89,15 @@ HARDWARE = HardwareReading(
 SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=False),)
 
 
+LIMITS = Limits(megapixels=40, size_mb=10)
+USUAL = Detecting(0.3, {})
+
+
+def no_engine(model: str, _picture: U8, _rules: RulesOf) -> Future[Inspected]:
+    """What a loop says while nothing is built yet."""
+    raise EngineError(f"no engine runs {model} yet", hint="Try again then.")
+
+
 def cheap_hash(password: str) -> str:
     """A real argon2id hash that costs next to nothing, in the form of the settings."""
     return normalized(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password))
@@ -83,6 +111,34 @@ def users() -> tuple[User, ...]:
     )
 
 
+def make_sessions(clock: Clock) -> Sessions:
+    """Sessions of one run."""
+    return Sessions(
+        idle_s=IDLE_S,
+        longest_s=LONGEST_S,
+        clock_ns=clock,
+        wall_s=lambda: NOW_S,
+        shelf=MemoryShelf(),
+        users=(),
+    )
+
+
+def bearers(simple: str | None = TOKEN, tokens: Sequence[Token] = ()) -> Bearers:
+    """Tokens of machines, on the day of `NOW_S`."""
+    return Bearers(tokens, simple=simple, wall_s=lambda: NOW_S)
+
+
+@dataclass(slots=True)
+class Audits(Audit):
+    """Keeps what is noted, in the order of the events."""
+
+    notes: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    @override
+    def note(self, what: str, *, user: str = "", address: str = "", detail: str = "") -> None:
+        self.notes.append((what, user, address, detail))
+
+
 @dataclass(slots=True)
 class Web:
     """The application and the parts that tests look into.
@@ -92,12 +148,14 @@ class Web:
         parts: what it was made of.
         clock: of the sessions.
         encoder: not started; counts who watches.
+        audit: what was noted.
     """
 
     app: App
     parts: WebParts
     clock: Clock
     encoder: LiveEncoder
+    audit: Audits
 
     def ask(
         self, method: str, path: str, *, role: Role | None = None, **options: Any
@@ -156,12 +214,15 @@ def make_web(
     reading: StationReading = READING,
     viewers: int = 4,
     reports: Callable[[str], Path | None] = lambda _model: None,
+    ca_file: Path | None = None,
+    looking: Inspect = no_engine,
+    rule: Callable[[RulesOf | None], None] = lambda _rules: None,
 ) -> Web:
     """The application as `serve` makes it, with a station that says `reading`."""
-    clock = Clock()
-    settled = GatePolicy(base_path="", hosts=(), https=False, metrics_token=TOKEN, port=8080)
+    clock, audit = Clock(), Audits()
+    settled = GatePolicy(base_path="", hosts=(), https=False, port=8080, bearers=bearers())
     settled = replace(settled, **(policy or {}))
-    sessions = Sessions(idle_s=IDLE_S, longest_s=LONGEST_S, clock_ns=clock)
+    sessions = make_sessions(clock)
     pages = Pages(base=settled.base_path, station_name="Hall 3", version="0.0")
     hub = LiveHub(
         cameras=frozenset({"gate", "dock"}),
@@ -174,11 +235,20 @@ def make_web(
     encoder = LiveEncoder(lambda _: None, fps=60, quality=80, clock_ns=clock)
     hub.connect(encoder, lambda: reading)
     people = users() if people is None else people
-    tabs = tab_context(pages, reading, base=settled.base_path, reports=reports)
+    tabs = tab_context(
+        pages,
+        reading,
+        base=settled.base_path,
+        reports=reports,
+        ca_file=ca_file,
+        sessions=sessions,
+        audit=audit,
+    )
     parts = WebParts(
         policy=settled,
         sessions=sessions,
-        login=Login(people, sessions, settled, pages),
+        audit=audit,
+        login=Login(people, sessions, settled, pages, Door(audit, clock)),
         hub=hub,
         metrics=Metrics(lambda: reading, version="0.0"),
         reading=lambda: reading,
@@ -188,15 +258,43 @@ def make_web(
             tabs, station_name="Hall 3", sidecars=lambda: {"m/1": "{}"}, redactor=Redactor()
         ),
         start_up=StartUp(lambda: 6.1),
+        inspecting=Inspecting(
+            Inspector(looking, limits=LIMITS),
+            Snapshots(frozenset({"gate", "dock"})),
+            frozenset({"bright-spots"}),
+        ),
+        overriding=Overriding(
+            Overrides(USUAL, rule=rule, labels=frozenset, wall_s=lambda: NOW_S), audit
+        ),
     )
-    return Web(web_application(parts), parts, clock, encoder)
+    return Web(web_application(parts), parts, clock, encoder, audit)
 
 
-def whole_web() -> Web:
+@contextmanager
+def serving(web: Web, config: uvicorn.Config) -> Iterator[tuple[str, int]]:
+    """The application behind the real server, in a thread; gives its address.
+
+    Without a lifespan: nobody makes Gradio's page, unless `whole_web` has.
+    """
+    config.app, config.lifespan = web.app, "off"
+    config.host, config.port = "127.0.0.1", 0
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def whole_web(**changes: Any) -> Web:
     """The application with Gradio's page in place, as it is once the station is up."""
     from appliance.web.page import page_application  # takes seconds
 
-    web = make_web()
+    web = make_web(**changes)
 
     async def make_page() -> FastAPI:
         # Without a running loop Gradio makes one, and leaves it to the garbage collector.
@@ -213,6 +311,9 @@ def tab_context(
     *,
     base: str = "",
     reports: Callable[[str], Path | None] = lambda _model: None,
+    ca_file: Path | None = None,
+    sessions: Sessions | None = None,
+    audit: Audit | None = None,
 ) -> TabContext:
     """What the tabs show of `reading`."""
     return TabContext(
@@ -226,6 +327,12 @@ def tab_context(
         state_folder="/state",
         history=History([camera.key for camera in reading.cameras], Clock()).hour,
         hardware=lambda: HARDWARE,
+        reach=Reach(WebSettings(ca_file=ca_file), interfaces=list, own_name=lambda: "hall3"),
+        limits=LIMITS,
+        usual=USUAL,
+        sessions=sessions or make_sessions(Clock()),
+        audit=audit or Audits(),
+        events=lambda _count: (),
         reports=reports,
     )
 

@@ -37,3 +37,19 @@ def test_every_sentence_that_is_explained_is_one_that_is_said():
     named = {name.removesuffix(FILE_SUFFIX) for name in re.findall("`(APPLIANCE_[^`=]+)`", text)}
     assert len(named) > 8
     assert named <= known
+
+
+def test_every_promise_of_security_names_tests_that_there_are():
+    """A promise without a test is none; nor is one whose test has gone."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    promises = text.partition("## Promises")[2].partition("## Not promised")[0]
+    rows = [line for line in promises.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith(("| promise", "| what was found", "| ---"))]
+    named = {name for row in rows for name in re.findall("`(test_[a-z0-9_]+)`", row)}
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")
+    )
+    there = set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
+    assert len(rows) > 30
+    assert [row for row in rows if "`test_" not in row] == []
+    assert named - there == set()

@@ -64,7 +64,7 @@ def test_a_picture_that_is_none_is_named(tmp_path):
     """A damaged picture is told by its name instead of being compared with nothing."""
     write_picture(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_bytes(b"not a picture")
-    with pytest.raises(ModelError, match=r"b\.jpg: cannot be read as a picture") as caught:
+    with pytest.raises(ModelError, match=r"b\.jpg: this is no picture that can be read") as caught:
         list(Frames.of(tmp_path))
     assert caught.value.hint
 

@@ -1,19 +1,18 @@
 """The gate: everything is refused but what the rules let through."""
 
 import asyncio
-import inspect
 import re
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute, APIWebSocketRoute
-from starlette.routing import Mount, Route, WebSocketRoute
 
 from appliance.settings import Role
-from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, make_web, whole_web
+from appliance.web import gate
+from tests.support.routes import every_endpoint
+from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, bearers, make_web, whole_web
 
 SAME = {"host": "127.0.0.1:8080", "origin": ORIGIN}
-OPEN_TO_STRANGERS = re.compile(r"/login|/api/health|/static/public/.*")
+OPEN_TO_STRANGERS = re.compile(r"/login|/api/health|/ca\.crt|/static/public/.*")
 
 
 @pytest.fixture
@@ -25,34 +24,6 @@ def web():
 def whole():
     """The application with Gradio's page in place, as it is once the station is up."""
     return whole_web()
-
-
-def endpoints(router, prefix=""):
-    """Every (method, path) below a router: included routers and mounted applications too."""
-    for route in router.routes:
-        if isinstance(route, (APIWebSocketRoute, WebSocketRoute)):
-            yield "WEBSOCKET", prefix + filled(route.path)
-        elif isinstance(route, (APIRoute, Route)):
-            for method in route.methods or {"GET"}:
-                yield method, prefix + filled(route.path)
-        elif isinstance(route, Mount):
-            yield "GET", prefix + route.path + "/player.js"
-            if hasattr(route.app, "routes"):
-                yield from endpoints(route.app, prefix + route.path)
-        elif hasattr(route, "original_router"):
-            include = route.include_context.prefix
-            yield from endpoints(route.original_router, prefix + include)
-        else:
-            pytest.fail(f"the walk does not know {type(route)}: teach it")
-
-
-def filled(path):
-    return re.sub(r"\{[^}]*\}", "x", path)
-
-
-def every_endpoint(web):
-    parts = inspect.getclosurevars(web.app._app).nonlocals
-    return sorted({*endpoints(parts["app"]), *endpoints(parts["page"]._page)})
 
 
 def is_refused(web, method, path, headers):
@@ -153,7 +124,7 @@ def test_the_token_opens_no_page(web):
 @pytest.mark.parametrize("token", ["", "None", TOKEN])
 def test_without_a_token_machines_are_refused(token):
     """A station without a metrics token gives its metrics to nobody."""
-    web = make_web(policy={"metrics_token": None})
+    web = make_web(policy={"bearers": bearers(simple=None)})
     answer = web.ask("GET", "/metrics", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 401
 
@@ -418,3 +389,97 @@ def test_encoded_paths_do_not_pass_as_something_else(web, raw):
     """A path is judged as it will be understood, so no spelling slips by as a public one."""
     answer = web.ask("GET", httpx.URL(ORIGIN).copy_with(raw_path=raw.encode()))
     assert answer.status_code == 401
+
+
+class Endless:
+    """Stands behind the gate: each answer begins at once, and ends when the caller has gone."""
+
+    def __init__(self):
+        self.open = 0
+
+    async def __call__(self, _scope, _receive, send):
+        self.open += 1
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+                await asyncio.sleep(0.01)
+        finally:
+            self.open -= 1
+
+
+def listening(web, cookie, sent):
+    """A task that listens to Gradio's events; `sent` gets what it is told."""
+
+    async def receive():
+        await asyncio.sleep(3600)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = {"host": "127.0.0.1:8080", "cookie": cookie}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/ui/gradio_api/queue/data",
+        "query_string": b"",
+        "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
+    }
+    return asyncio.create_task(web.app(scope, receive, send))
+
+
+@pytest.mark.parametrize("end", ["sign-out", "idle", "revoked"])
+def test_an_endless_answer_ends_with_its_session(web, end):
+    """In order, with its last part sent: signed out, run out or ended by an admin."""
+    web.app._app = behind = Endless()
+    cookie = web.cookie(Role.VIEWER)
+
+    async def live():
+        sent = []
+        task = listening(web, cookie, sent)
+        await asyncio.sleep(0.1)
+        assert behind.open == 1
+        if end == "sign-out":
+            web.parts.sessions.close(cookie.partition("=")[2])
+        elif end == "idle":
+            web.clock.advance(IDLE_S + 1)
+        else:
+            web.parts.sessions.revoke_user("vera")
+        await asyncio.wait_for(task, 10)
+        return sent
+
+    sent = asyncio.run(live())
+    assert behind.open == 0
+    assert len(sent) > 2
+    assert not sent[-1]["more_body"]
+
+
+def test_one_session_has_a_share_of_the_server_and_no_more(web, monkeypatch):
+    """Requests past its share are told so; other people's are not touched; room comes back."""
+    monkeypatch.setattr(gate, "REQUESTS_AT_A_TIME", 3)
+    web.app._app = behind = Endless()
+    hers, his = web.cookie(Role.VIEWER), web.cookie(Role.OPERATOR)
+
+    async def crowd():
+        first = [listening(web, hers, []) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        refused, other = [], []
+        await listening(web, hers, refused)
+        another = listening(web, his, other)
+        await asyncio.sleep(0.05)
+        assert behind.open == 4
+        for task in (*first, another):
+            task.cancel()
+        await asyncio.gather(*first, another)
+        again = []
+        last = listening(web, hers, again)
+        await asyncio.sleep(0.05)
+        last.cancel()
+        await last
+        return refused, other, again
+
+    refused, other, again = asyncio.run(crowd())
+    assert refused[0]["status"] == 429
+    assert refused[1]["body"] == b"Too many requests at once."
+    assert (other[0]["status"], again[0]["status"]) == (200, 200)
+    assert web.app._open == {}

@@ -36,7 +36,18 @@ def asked(folder, reading, times=1):
 def test_a_degraded_station_is_ready_and_a_failed_one_is_not(tmp_path, health, ready):
     """A camera that is away is no reason to restart a station."""
     answer = asked(tmp_path, replace(DEGRADED, health=health))
-    assert answer == {"ready": ready, "health": health, "reasons": ["Dock is offline"]}
+    assert answer == {
+        "ready": ready,
+        "health": health,
+        "reasons": ["Dock is offline"],
+        "notices": [],
+    }
+
+
+def test_what_needs_a_person_soon_is_told(tmp_path):
+    """A token that will expire is no fault yet."""
+    answer = asked(tmp_path, replace(READING, notices=("The token prom expires",)))
+    assert (answer["health"], answer["notices"]) == ("ready", ["The token prom expires"])
 
 
 def test_it_answers_again_and_again(tmp_path):

@@ -11,10 +11,9 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from appliance.app.serve import _uvicorn as server_config
+from appliance.app.servers import configuration as server_config
 from appliance.readings import PictureReading
 from appliance.settings import Role
-from appliance.settings import Web as WebSettings
 from appliance.values import Skip
 from tests.support.fakes import wait_until
 from tests.support.web import IDLE_S, make_web, picture_of
@@ -87,7 +86,7 @@ class Served:
 def served(monkeypatch):
     monkeypatch.setattr("appliance.web.live.READING_PERIOD_S", READING_PERIOD_S)
     web = make_web(viewers=3)
-    config = server_config(WebSettings())
+    config = server_config()
     config.app, config.lifespan = (
         web.app,
         "off",
@@ -254,6 +253,41 @@ def test_a_session_that_ends_ends_the_live_view(served):
     left_alone.station()
     served.web.clock.advance(IDLE_S + 1)
     assert left_alone.close_code() == 4401
+
+
+@pytest.mark.parametrize("end", ["close", "revoke", "revoke_user"])
+def test_a_session_that_is_ended_ends_its_live_views_and_no_other(served, end):
+    """By whoever ends it, on this page or from elsewhere; another person's view goes on."""
+    sessions = served.web.parts.sessions
+    views, other = [served.view(Role.OPERATOR) for _ in range(2)], served.view(Role.ADMIN)
+    for view in (*views, other):
+        view.station()
+    tokens = [view.connection.request.headers["Cookie"].partition("=")[2] for view in views]
+    for token in tokens:
+        session = sessions.find(token)
+        values = {"close": token, "revoke": session and session.id, "revoke_user": "otto"}
+        getattr(sessions, end)(values[end])
+    assert [view.close_code() for view in views] == [4401, 4401]
+    assert other.station()["station"]["user"] == "ada"
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_nothing_does_not_outlive_its_session(served, monkeypatch):
+    """The server waits for it to read a picture, and gives up as soon as its session is over."""
+    monkeypatch.setattr("appliance.web.live.SEND_TIMEOUT_S", 1000.0)
+    viewer = served.watch("gate", max_queue=1, close_timeout=0.1)  # its socket is read no further
+    sent = 0
+
+    def is_stuck():
+        nonlocal sent
+        sent += 1
+        served.hub.publish(picture_of("gate", sent, b"x" * 1_000_000))
+        viewer.say(ack="gate")
+        return sent > served.web.encoder.pictures().get("gate", PictureReading()).sent + 20
+
+    wait_until(is_stuck, timeout_s=20)
+    served.web.clock.advance(IDLE_S + 1)
+    wait_until(lambda: served.hub.count() == 0)
 
 
 def test_looking_is_no_use_and_a_persons_doing_is(served):

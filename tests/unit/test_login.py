@@ -1,15 +1,33 @@
 """The way in: the right password opens it, and a wrong one learns nothing."""
 
+import asyncio
+import os
+import threading
+
+import httpx
 import pytest
 
 from appliance.errors import ApplianceError
 from appliance.settings import Role
 from appliance.web import login
-from tests.support.web import PASSWORDS, make_web
+from appliance.web.callers import Callers
+from appliance.web.throttle import FREE
+from tests.support.web import ORIGIN, PASSWORDS, make_web
 
 
 def sign_in(web, user, password, **options):
     return web.post("/login", data={"user": user, "password": password}, **options)
+
+
+def from_address(address):
+    """Headers of a request that the trusted proxy hands on for this address."""
+    return {"x-forwarded-for": address}
+
+
+@pytest.fixture
+def behind_proxy():
+    """The page behind a proxy whose word about addresses is taken."""
+    return make_web(policy={"callers": Callers(["127.0.0.1"])})
 
 
 def test_the_right_password_opens_a_session_with_the_persons_role():
@@ -97,3 +115,137 @@ def test_what_was_typed_comes_back_as_text():
     answer = sign_in(make_web(), '"><script>alert(1)</script>', "wrong")
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;alert" in answer.text
+
+
+def test_wrong_passwords_are_slowed_and_the_page_says_until_when():
+    """429 with Retry-After, before the password is looked at; the right one enters after that."""
+    web = make_web()
+    statuses = [sign_in(web, "ada", "wrong").status_code for _ in range(FREE)]
+    assert statuses == [403] * FREE
+    answer = sign_in(web, "ada", PASSWORDS["ada"])
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "1"
+    assert "Too many wrong passwords." in answer.text
+    assert "Next try in 1 s." in answer.text
+    assert "Nobody is locked out." in answer.text
+    web.clock.advance(1)
+    assert sign_in(web, "ada", PASSWORDS["ada"]).status_code == 303
+
+
+def test_the_wrong_password_that_uses_up_the_free_tries_is_told_at_once():
+    """The form that comes back counts down already, and keeps the name."""
+    web = make_web()
+    answers = [sign_in(web, "ada", "wrong") for _ in range(FREE)]
+    assert ["data-wait-s" in answer.text for answer in answers] == [False] * (FREE - 1) + [True]
+    assert 'value="ada"' in answers[-1].text
+
+
+def test_an_unknown_user_is_slowed_like_a_known_one():
+    """Neither status nor wait tells who exists."""
+    told = []
+    for user in ("ada", "nobody"):
+        web = make_web()
+        answers = [sign_in(web, user, "wrong") for _ in range(FREE + 3)]
+        told.append([(each.status_code, each.headers.get("retry-after")) for each in answers])
+    assert told[0] == told[1]
+
+
+def test_others_guesses_do_not_slow_an_address_that_has_signed_in(behind_proxy):
+    """The person at work signs in again at once, while a crowd guesses at them."""
+    own = from_address("192.0.2.1")
+    assert sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=own).status_code == 303
+    for n in range(20):
+        sign_in(behind_proxy, "ada", "wrong", headers=from_address(f"10.0.0.{n}"))
+    stranger = from_address("192.0.2.9")
+    assert sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=stranger).status_code == 429
+    assert sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=own).status_code == 303
+
+
+def test_an_admin_gets_in_after_the_wait_that_the_page_showed(behind_proxy):
+    """Although the crowd has gone on guessing all the time."""
+
+    def crowd():
+        for n in range(12):
+            sign_in(behind_proxy, "ada", "wrong", headers=from_address(f"10.0.0.{n}"))
+
+    crowd()
+    own = from_address("192.0.2.1")
+    answer = sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=own)
+    assert answer.status_code == 429
+    for _ in range(int(answer.headers["retry-after"])):
+        behind_proxy.clock.advance(1)
+        crowd()
+    assert sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=own).status_code == 303
+
+
+def test_who_comes_when_all_is_taken_is_told_so_and_costs_nothing(monkeypatch):
+    """Two checks run, a few wait, the rest hear 503 with Retry-After; memory is bounded by it."""
+    web = make_web(policy={"callers": Callers(["127.0.0.1"])})
+    release, running, most = threading.Event(), [], []
+
+    def slow(*_):
+        running.append(1)
+        most.append(len(running))
+        release.wait(20)
+        running.pop()
+        return False
+
+    monkeypatch.setattr(login, "verify_password", slow)
+
+    async def rush():
+        transport = httpx.ASGITransport(web.app)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+
+            def one(n):
+                headers = {"origin": ORIGIN, **from_address(f"10.0.0.{n}")}
+                data = {"user": f"user{n}", "password": "x"}
+                return asyncio.create_task(client.post("/login", data=data, headers=headers))
+
+            asked = [one(n) for n in range(60)]
+            room = login.CHECKS_AT_A_TIME + login.CHECKS_WAITING
+            answered = asyncio.as_completed(asked)
+            early = [await next(answered) for _ in range(60 - room)]
+            release.set()
+            return early, await asyncio.gather(*asked)
+
+    early, answers = asyncio.run(rush())
+    assert {answer.status_code for answer in early} == {503}
+    assert {answer.headers["retry-after"] for answer in early} == {"5"}
+    assert "Try again in a few seconds." in early[0].text
+    assert sorted({answer.status_code for answer in answers}) == [403, 503]
+    assert max(most) == login.CHECKS_AT_A_TIME
+
+
+def test_hashing_gives_way_to_everything_else(monkeypatch):
+    """Its threads have a lower priority than the one that answers requests, and than inference."""
+    seen = []
+    monkeypatch.setattr(
+        login, "verify_password", lambda *_: seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+    )
+    sign_in(make_web(), "ada", "wrong")
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert seen == [min(19, here + login.NICE)]
+
+
+def test_who_comes_and_goes_is_audited(behind_proxy):
+    """Sign-in, refusal and sign-out, each with the real address; never what was typed."""
+    headers = from_address("192.0.2.1")
+    sign_in(behind_proxy, "ada", "wrong", headers=headers)
+    sign_in(behind_proxy, "hunter2", "wrong", headers=headers)
+    answer = sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=headers)
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    behind_proxy.post("/logout", headers={"cookie": cookie, **headers})
+    assert behind_proxy.audit.notes == [
+        ("sign_in_refused", "ada", "192.0.2.1", ""),
+        ("sign_in_refused", "", "192.0.2.1", "unknown user"),
+        ("sign_in", "ada", "192.0.2.1", ""),
+        ("sign_out", "ada", "192.0.2.1", ""),
+    ]
+
+
+def test_a_session_knows_where_it_was_opened(behind_proxy):
+    """Address and browser, for the list of sessions."""
+    headers = {"user-agent": "Browser 7", **from_address("192.0.2.1")}
+    sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=headers)
+    (session,) = behind_proxy.parts.sessions.list()
+    assert (session.address, session.agent) == ("192.0.2.1", "Browser 7")

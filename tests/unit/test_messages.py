@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from appliance.pipeline.encoder import LivePicture
+from appliance.readings import OverrideReading
 from appliance.values import Detections, EngineState, FrameStamp, Health, Result
 from appliance.web.messages import picture_message, station_message
 from tests.support.web import CAMERA, ENGINE, READING
@@ -83,6 +84,22 @@ def test_a_reading_names_everything_the_page_shows():
     assert camera_told["fps"] == 24.9
     assert camera_told["fps_history"] == [25.0, None]
     assert camera_told["state"] == "live"
+
+
+def test_an_override_is_told_and_is_the_floor():
+    """Whoever watches sees who changed what and when, and the new floor; else there is none."""
+    assert told(READING)["override"] is None
+    lines = ("APPLIANCE_DETECTION__CONFIDENCE=0.45",)
+    override = OverrideReading(0.45, "person", "otto", 1000.1239, lines)
+    message = told(replace(READING, override=override))
+    assert message["confidence"] == 0.45
+    assert message["override"] == {
+        "confidence": 0.45,
+        "classes": "person",
+        "user": "otto",
+        "since_s": 1000.124,
+        "lines": list(lines),
+    }
 
 
 def test_what_is_not_known_is_null():

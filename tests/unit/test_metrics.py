@@ -120,6 +120,15 @@ def test_warnings_and_worse_are_counted_by_level(metrics):
     assert lines == {"warning": 5, "error": 0, "critical": 0}
 
 
+def test_what_becomes_of_the_databases_entries_is_counted(metrics):
+    """Those that wait, and what was lost, from the start."""
+    found = samples(metrics)
+    assert found["appliance_database_waiting",] == 4
+    assert found["appliance_database_entries_total", ("outcome", "committed")] == 50
+    assert found["appliance_database_entries_total", ("outcome", "failed")] == 1
+    assert found["appliance_database_entries_total", ("outcome", "dropped")] == 2
+
+
 def test_a_stage_that_was_not_reached_is_missing(metrics):
     """No made-up zero: the page is not up yet."""
     stages = [key for key in samples(metrics) if key[0] == "appliance_start_seconds"]

@@ -24,9 +24,19 @@ CONTEXT = {
     "wait_s": 4,
     "user": HOSTILE,
     "failed": False,
+    "person": HOSTILE,
+    "sign_on": "",
     "problems": [PROBLEM, {**dict.fromkeys(PROBLEM, HOSTILE), "example": ""}],
 }
-PAGES = ["head.html", "header.html", "login.html", "player.html", "problem.html", "waiting.html"]
+PAGES = [
+    "entered.html",
+    "head.html",
+    "header.html",
+    "login.html",
+    "player.html",
+    "problem.html",
+    "waiting.html",
+]
 URL_ATTRIBUTES = {"href", "src", "action", "data", "poster", "srcset", "formaction"}
 VOID = {"br", "input", "link", "meta"}
 
@@ -105,7 +115,7 @@ def test_every_url_stays_under_the_public_base(name, base):
     urls = Page(render(name, base=base)).urls()
     assert urls
     for url in urls:
-        assert re.fullmatch(rf"{base}/(static/[\w./-]+(#[\w-]+)?|login|logout)", url), url
+        assert re.fullmatch(rf"{base}/(static/[\w./-]+(#[\w-]+)?|login|logout|ui/)", url), url
 
 
 def test_a_page_loads_only_files_that_exist(page):

@@ -1,8 +1,11 @@
 """From the environment to settings."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,6 +19,13 @@ ORIGINAL_HASH = (
     "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
 )
 ALL_VARIABLES = (*station_variables(), *camera_variables("door"))
+PROXIES = {"APPLIANCE_WEB__TRUSTED_PROXIES": "10.0.0.5"}
+SIGN_ON = {"APPLIANCE_AUTH__PROXY_HEADER": "X-Remote-User"}
+COMPANIONS = {
+    "APPLIANCE_AUTH__PROXY_HEADER": PROXIES,
+    "APPLIANCE_AUTH__PROXY_ROLE_HEADER": PROXIES | SIGN_ON,
+}
+"""What must be set as well, where a variable means nothing alone."""
 URL = {"APPLIANCE_CAMERAS__DOOR__URL": "clip.mp4"}
 
 
@@ -73,7 +83,7 @@ def test_blank_means_unset_for_every_variable(variable):
 )
 def test_every_example_is_accepted(variable):
     """What messages and documents propose works, and differs from unset."""
-    environ = URL | {variable.name: variable.example}
+    environ = URL | COMPANIONS.get(variable.name, {}) | {variable.name: variable.example}
     loaded = load(environ, secrets_dir=Path("/nowhere"))
     assert loaded.origins[variable.name] == "environment"
 
@@ -374,7 +384,13 @@ def test_users_may_be_written_in_many_ways(read, text):
         ("alice:admin", "entry 1 has no hash"),
         ("alice:admin:", "a shell or a Compose file replaced its $ signs"),
         ("alice:admin:=19=65536,t=3,p=4", "arrived damaged"),  # "…" in a shell, and Compose
-        (f"alice:admin:{ORIGINAL_HASH.replace('$', '$$')}", "arrived damaged"),
+        (f"alice:admin:{ORIGINAL_HASH.replace('$', '$$')}", "damaged, with its $ signs doubled"),
+        (f"alice:admin:{ORIGINAL_HASH.replace('$', '%24')}", "damaged, with its $ signs escaped"),
+        (rf"alice:admin:{ORIGINAL_HASH}".replace("$", "\\$"), "damaged, with its $ signs escaped"),
+        (f"alice:admin:'{HASH}'", "damaged, with quotes in it"),
+        (f"alice:admin:{HASH[:60]} {HASH[60:]}", "arrived damaged"),
+        ("alice:admin:$2b$12$abcdefghijklmnopqrstuv", "something else than an argon2id hash"),
+        (f"alice:admin:{HASH.replace('argon2id', 'argon2i')}", "something else than an argon2id"),
         (f"alice:admin:{HASH[:40]}", "arrived damaged"),
         (f"a:admin:{HASH}\nb:boss:{HASH}\nc:admin:x", "entry 2 has a role"),
         (f"a:admin:{HASH}\nb:boss:{HASH}\nc:admin:x", "entry 3 has something else"),
@@ -385,6 +401,32 @@ def test_a_user_that_is_wrong_is_explained(problems_of, text, explanation):
     problem = problems_of(AUTH__USERS=text)["APPLIANCE_AUTH__USERS"]
     assert explanation in problem.problem
     assert not any(word in repr(problem).lower() for word in ("hunter2", "boss", "root"))
+
+
+def expanded_by_compose(text):
+    """What a Compose file makes of a value: $$ is $, and a variable that is not set is nothing."""
+
+    def replaced(match):
+        return "$" if match[0] == "$$" else "" if match[0] != "$" else "$"
+
+    return re.sub(r"\$(\$|\{[^}]*\}|[A-Za-z_]\w*)?", replaced, text)
+
+
+def expanded_by_a_shell(text):
+    """What a real shell makes of it between double quotes."""
+    command = ["sh", "-c", f'printf %s "{text}"']
+    return subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("expand", [expanded_by_a_shell, expanded_by_compose])
+def test_a_hash_that_lost_its_dollars_is_recognized_whatever_was_lost(problems_of, expand):
+    """Each hash loses something else, by its letters; each time the $ signs are named."""
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    for password in range(40):
+        text = expand(f"ada:admin:{hasher.hash(str(password))}")
+        problem = problems_of(AUTH__USERS=text)["APPLIANCE_AUTH__USERS"].problem
+        assert "$ signs" in problem
+        assert "appliance user hash" in problem
 
 
 def test_effective_shows_every_value_and_no_secret(read):

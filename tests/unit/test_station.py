@@ -97,6 +97,13 @@ def test_a_loop_that_hangs_fails_the_station():
     assert reasons == ("The inference loop has not moved for 12 s",)
 
 
+def test_other_troubles_degrade():
+    """A database that cannot be written stops nothing, and is told after the cameras."""
+    told = judge([camera(CameraState.OFFLINE)], RUNNING, 0.1, ["The disk is full"])
+    assert told == (Health.DEGRADED, ("Door is offline", "The disk is full"))
+    assert judge(LIVE, RUNNING, 0.1, ["The disk is full"])[0] is Health.DEGRADED
+
+
 def test_every_reason_is_told():
     """Nothing hides behind something worse."""
     cameras = [camera(CameraState.OFFLINE, "Door"), camera(CameraState.STALLED, "Yard")]

@@ -24,6 +24,7 @@ from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
 from appliance.pipeline.supervisor import Supervisor
+from appliance.readings import StoreReading
 from appliance.values import CameraState
 from tests.support.fakes import LevelEngine, PaintedCamera, served, wait_until
 
@@ -107,6 +108,7 @@ class Plant:
             started_s=time.time(),
             log_lines=dict,
             start_up=StartUp(),
+            store=StoreReading,
         )
         notify = notifier(manager.address)
         self.supervisor = Supervisor(self.station, notify, period_s=PERIOD_S)

@@ -10,6 +10,7 @@ import pytest
 from appliance.logs import LogLine
 from appliance.pipeline.hardware import Gpu, Temperature
 from appliance.pipeline.history import History
+from appliance.readings import OverrideReading
 from appliance.settings import Row
 from appliance.values import CameraState, EngineState, Health
 from appliance.web.overview import camera_row, duration, engine_row, health_lines, measures, plots
@@ -44,6 +45,22 @@ def test_a_healthy_station_says_so_without_colors():
     assert found["Engine"].text == "ONNX Runtime CPU 1.0 fp32, asked: auto."
     assert found["Cameras"].text == "1 of 1 live."
     assert {line.tone for line in found.values()} == {""}
+
+
+def test_what_needs_a_person_soon_has_a_line_of_its_own():
+    """Marked, though the station is as it should be."""
+    line = lines(notices=("The token prom expires on 2027-01-31",))["Soon"]
+    assert (line.text, line.tone) == ("The token prom expires on 2027-01-31.", "warn")
+
+
+def test_an_override_says_who_since_when_and_how_to_keep_it():
+    """Beside what is as it should be, in the color of what is under way; else no line at all."""
+    assert "Override" not in lines()
+    override = OverrideReading(0.45, "", "otto", 2000.0, ("APPLIANCE_DETECTION__CONFIDENCE=0.45",))
+    line = lines(override=override)["Override"]
+    assert line.text.startswith("By otto since ")
+    assert line.text.endswith("gone at the next start: APPLIANCE_DETECTION__CONFIDENCE=0.45.")
+    assert line.tone == "busy"
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import { nameThemeButton, say, updateHeader } from "./outer/header.js";
 import { watchActivity } from "./shared/activity.js";
 import { StationClock } from "./shared/clock.js";
 import { isShortcut } from "./shared/keys.js";
+import "./outer/inspect.js";
+import "./outer/rules.js";
 
 const TICK_MS = 500;
 const SEQUENCE_MS = 1500; // from "G" to the page's letter
-const PAGES = { l: "Live", s: "System" };
+const PAGES = { l: "Live", i: "Inspect", s: "System" };
 
 class Page {
   #announcer = new Announcer();
@@ -25,8 +27,12 @@ class Page {
     addEventListener("message", (event) => this.#hear(event));
     addEventListener("keydown", (event) => isShortcut(event) && this.#press(event.key));
     addEventListener("click", (event) => {
-      const page = event.target.closest?.("#station-bar [data-page]")?.dataset.page;
-      if (page) openPage(page);
+      const chip = event.target.closest?.("#station-bar [data-page]");
+      if (!chip) return;
+      openPage(chip.dataset.page);
+      // Gradio shows the page's parts a moment later.
+      const { place } = chip.dataset;
+      if (place) setTimeout(() => document.querySelector(place)?.scrollIntoView(), TICK_MS);
     });
     document.addEventListener("themechange", nameThemeButton);
     watchActivity(() => {
@@ -41,6 +47,7 @@ class Page {
     if (data.type === "station") {
       this.#station = data;
       this.#clock.set(data.now_s);
+      document.dispatchEvent(new CustomEvent("station", { detail: data }));
       const news = this.#announcer.station(data);
       if (news) say("polite", news);
     }

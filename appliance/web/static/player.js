@@ -18,6 +18,7 @@ import { StateWords } from "./player/tile.js";
 import { View } from "./player/view.js";
 import { watchVisibility } from "./player/visibility.js";
 import { Wall } from "./player/wall.js";
+import { stayAwake } from "./player/wake.js";
 
 const TICK_MS = 500; // numbers change at most twice a second
 const NO_COUNTS = { drawn: [], counts: new Map() };
@@ -52,7 +53,8 @@ class Player {
   start() {
     // For tests and for people who look for a fault: pictures drawn, and boxes on the last one.
     window.appliance = { drawn: this.#drawn, lastBoxes: this.#lastBoxes };
-    document.body.classList.toggle("kiosk", new URLSearchParams(location.search).has("kiosk"));
+    document.body.classList.toggle("kiosk", kiosk());
+    if (kiosk()) stayAwake();
     document.body.classList.toggle("embedded", embedded());
     if (!embedded()) this.#notes[0].element.setAttribute("role", "alert");
     this.#build();
@@ -106,6 +108,10 @@ class Player {
   #hear(message) {
     if (message.type !== "station") return;
     const first = this.#station === null;
+    // Nobody reloads a kiosk by hand: after an update it would show the old page for months.
+    if (kiosk() && !first && message.station.version !== this.#station.station.version) {
+      location.reload();
+    }
     this.#station = message;
     this.#clock.set(message.now_s);
     this.#view.floor = message.confidence;
@@ -162,7 +168,8 @@ class Player {
     tellParent({ type: "connection", state: this.#connection.state });
     if (this.#station === null) return;
     this.#notes[1].update(engineNote(this.#station.engine));
-    this.#notes[2].update(trouble ? null : sessionNote(this.#station.session));
+    const { session } = this.#station; // a kiosk has none
+    this.#notes[2].update(trouble || !session ? null : sessionNote(session));
     const known = new Map();
     for (const camera of this.#station.cameras) this.#updateCamera(camera, known);
     this.#tally.update(this.#seesNow() ? known : null);
@@ -204,6 +211,10 @@ function socketUrl() {
   const url = new URL(`${base()}/live`, location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url.href;
+}
+
+function kiosk() {
+  return new URLSearchParams(location.search).has("kiosk");
 }
 
 function embedded() {

@@ -27,3 +27,22 @@ class Tab:
     order: int
     role: Role
     build: Callable[[TabContext, gr.Blocks], None]
+
+
+def rendered(context: TabContext, template: str, **values: object) -> str:
+    """HTML with every value escaped by the template, in one line.
+
+    Markdown takes an indented line for code, and an empty one for the end of the HTML.
+    """
+    text = context.pages.render(template, **values)
+    return "".join(line.strip() for line in text.splitlines())
+
+
+def constant(context: TabContext, template: str, **values: object) -> None:
+    """A part of a tab that never changes by itself, from a template of ours."""
+    gr.Markdown(
+        rendered(context, template, **values),
+        sanitize_html=False,
+        latex_delimiters=[],
+        elem_classes="bare",
+    )

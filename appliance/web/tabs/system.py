@@ -15,10 +15,11 @@ from appliance.web.overview import (
     health_lines,
     measures,
     plots,
+    reach,
     summary,
 )
 from appliance.web.plots import time_of_day
-from appliance.web.tabs import Tab
+from appliance.web.tabs import Tab, constant, rendered
 
 PERIOD_S = 5
 LOG_LINES = 200
@@ -30,6 +31,7 @@ _LOG_TONES = {"warning": "warn", "error": "fault", "critical": "fault"}
 def build(context: TabContext, page: gr.Blocks) -> None:
     """Three documents and the filter, filled for those who may see them."""
     overview = _document()
+    constant(context, "rules.html", usual=context.usual)
     with gr.Column(elem_classes="log-panel"):
         with gr.Row(elem_classes="log-head"):
             gr.Markdown("<h2>Log</h2>", sanitize_html=False, elem_classes="bare")
@@ -79,7 +81,7 @@ def build(context: TabContext, page: gr.Blocks) -> None:
 def render_overview(context: TabContext) -> str:
     """What changes by itself: health, engines, plots, cameras, the machine."""
     reading = context.reading()
-    return _rendered(
+    return rendered(
         context,
         "system.html",
         health=summary(reading),
@@ -116,15 +118,16 @@ def render_log(context: TabContext, level: str | None, text: str | None) -> str:
         }
         for line in reversed(found[-LOG_LINES:])
     ]
-    return _rendered(context, "system_log.html", lines=shown, found=len(found))
+    return rendered(context, "system_log.html", lines=shown, found=len(found))
 
 
 def render_fixed(context: TabContext, *, is_admin: bool) -> str:
-    """What stays until a restart: versions, settings, and the way to the support bundle."""
-    return _rendered(
+    """What stays until the page is opened anew: addresses, versions, settings, the bundle."""
+    return rendered(
         context,
         "system_fixed.html",
         is_admin=is_admin,
+        reach=reach(context.reach),
         versions=context.versions(),
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
@@ -137,15 +140,6 @@ def _document(*classes: str) -> gr.Markdown:
 
 def _may_see(context: TabContext, request: gr.Request) -> bool:
     return context.may(request.username, Role.OPERATOR)
-
-
-def _rendered(context: TabContext, template: str, **values: object) -> str:
-    """HTML with every value escaped by the template, in one line.
-
-    Markdown takes an indented line for code, and an empty one for the end of the HTML.
-    """
-    text = context.pages.render(template, **values)
-    return "".join(line.strip() for line in text.splitlines())
 
 
 TAB = Tab("System", 90, Role.OPERATOR, build)

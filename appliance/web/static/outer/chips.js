@@ -17,11 +17,12 @@ const ORDER = [
  *   `wide` parts are left out on narrow screens.
  */
 
-/** @returns {Record<string, Chip>} chips by name, for a station message */
+/** @returns {Record<string, Chip|null>} chips by name, for a station message; null hides one */
 export function chips(station) {
   return {
     cameras: cameras(station.cameras),
     engine: engine(station.engine),
+    override: override(station.override),
     disk: disk(station.disk),
   };
 }
@@ -33,6 +34,7 @@ export function lostChips(state) {
   return {
     cameras: { tone: "warn", icon: "stalled", parts: [strong(text)] },
     engine: unknown("Engine"),
+    override: null,
     disk: unknown("Disk"),
   };
 }
@@ -70,6 +72,12 @@ function engine({ state, running, precision, progress }) {
     default:
       return { tone: "", icon: "ok", parts: [wide(`${running} `), strong(precision)] };
   }
+}
+
+function override(it) {
+  if (it === null) return null;
+  const parts = [plain("Override "), strong(fixed(it.confidence, 2))];
+  return { tone: "busy", icon: "busy", parts };
 }
 
 function disk({ used_percent: used }) {

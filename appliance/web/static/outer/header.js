@@ -28,7 +28,10 @@ export function nameThemeButton() {
   setAttribute(button, "title", `Theme: ${document.documentElement.dataset.theme}`);
 }
 
-function updateChip(button, { tone, icon, parts }) {
+function updateChip(button, chip) {
+  button.hidden = chip === null;
+  if (chip === null) return;
+  const { tone, icon, parts } = chip;
   button.dataset.tone = tone;
   setIcon(button.querySelector("svg"), icon);
   const words = button.querySelector("span");

@@ -52,6 +52,18 @@ export function setAttribute(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
+/**
+ * Copies text to the clipboard, by a page without TLS as well.
+ *
+ * @param {Node} node whose text it is
+ */
+export function copyText(node) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(node.textContent);
+  getSelection().selectAllChildren(node);
+  document.execCommand("copy");
+  return Promise.resolve();
+}
+
 /** Text with the names of variables in the fixed-width face, broken only after a double underscore. */
 export function setTextWithVariables(node, text) {
   if (node.textContent === text) return;

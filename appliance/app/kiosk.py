@@ -1,0 +1,65 @@
+"""The kiosk's server, beside the page's: on the loopback, whatever else is set."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from loguru import logger
+
+from appliance import __version__
+from appliance.app.servers import Server, configuration
+from appliance.errors import SettingsError
+from appliance.settings import Kiosk as KioskSettings
+from appliance.web.kiosk import kiosk_application
+from appliance.web.live import LiveHub
+from appliance.web.templates import Pages
+
+LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def kiosk_listening(settings: KioskSettings) -> Iterator[socket.socket | None]:
+    """The kiosk's socket; None where it is off.
+
+    Raises:
+        SettingsError: its port cannot be had.
+    """
+    if not settings.port:
+        yield None
+        return
+    try:
+        listener = socket.create_server((LOOPBACK, settings.port))
+    except OSError as error:
+        raise SettingsError(
+            f"the kiosk cannot listen on port {settings.port}: {error.strerror}",
+            hint="Name another port in APPLIANCE_KIOSK__PORT, or 0 for none.",
+        ) from error
+    with listener:
+        yield listener
+
+
+class Kiosk:
+    """Serves the box's own screen.
+
+    Args:
+        hub: brings the pictures.
+        listener: on the loopback; None serves nothing.
+        station_name: shown on the screen.
+    """
+
+    def __init__(self, hub: LiveHub, listener: socket.socket | None, *, station_name: str) -> None:
+        pages = Pages(base="", station_name=station_name, version=__version__)
+        config = configuration()
+        config.app = kiosk_application(hub, pages)
+        self._server = Server(config, leaving=lambda: None)
+        self._listener = listener
+
+    async def serve(self) -> None:
+        """Until told to leave; at once, where the kiosk is off."""
+        if self._listener is not None:
+            logger.info("kiosk: http://{}:{}/", *self._listener.getsockname())
+            await self._server.serve(sockets=[self._listener])
+
+    def leave(self) -> None:
+        """End soon."""
+        self._server.should_exit = True

@@ -1,0 +1,1 @@
+"""The first form on; what is here once is not changed again."""

@@ -1,0 +1,82 @@
+"""The kiosk: Live alone on the box's own screen, without a login, on a listener of its own.
+
+Who stands before the box sees what its screen shows; so what matters is that nobody else gets
+here. The listener is bound to the loopback, and a proxy that was led to it by mistake is refused
+by the headers that proxies add. Nothing can be changed from here, and nobody is signed in.
+"""
+
+from fastapi import FastAPI, WebSocket
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from appliance.web.asgi import App, Receive, Scope, Send, header
+from appliance.web.live import LiveHub
+from appliance.web.plain import secured_application
+from appliance.web.templates import STATIC, Pages
+
+HOSTS = {"127.0.0.1", "localhost", "[::1]"}
+PEERS = {"127.0.0.1", "::1"}
+PROXIES_SAY = {b"forwarded", b"via", b"x-real-ip"}
+PROXIES_BEGIN = b"x-forwarded-"
+METHODS = {"GET", "HEAD"}
+NOT_FOR_YOU = "This is for the box's own screen."
+
+
+def kiosk_application(hub: LiveHub, pages: Pages) -> App:
+    """The player, its files and its WebSocket; nothing else.
+
+    Args:
+        hub: brings the pictures.
+        pages: renders our templates, without a base path.
+    """
+    player = pages.render("player.html")
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    @app.get("/")
+    async def home() -> Response:
+        return RedirectResponse("/player?kiosk=1", status_code=303)
+
+    @app.get("/player")
+    async def show_player() -> Response:
+        return HTMLResponse(player)
+
+    @app.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        await hub.serve_kiosk(socket)
+
+    return _for_this_box_alone(secured_application(app))
+
+
+def _for_this_box_alone(app: App) -> App:
+    refuse = secured_application(PlainTextResponse(NOT_FOR_YOU, status_code=403))
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or _is_own(scope):
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await refuse(scope, receive, send)
+
+    return answer
+
+
+def _is_own(scope: Scope) -> bool:
+    """Whether a request comes from a browser on this box, from this very page, and only reads."""
+    host = header(scope, b"host")
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    client = scope.get("client")
+    return (
+        client is not None
+        and client[0] in PEERS
+        and name in HOSTS
+        and not any(_is_a_proxys(key) for key, _ in scope["headers"])
+        and header(scope, b"origin") in {"", f"http://{host}"}
+        and scope.get("method", "GET") in METHODS
+    )
+
+
+def _is_a_proxys(name: bytes) -> bool:
+    return name in PROXIES_SAY or name.startswith(PROXIES_BEGIN)

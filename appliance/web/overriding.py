@@ -1,0 +1,86 @@
+"""The routes behind overrides of detection.
+
+POST   api/override      {"confidence": 0.45, "classes": "person=0.5, car"}
+DELETE api/override      back to the settings
+"""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from appliance.errors import SettingsError
+from appliance.pipeline.overrides import Detecting, Overrides
+from appliance.settings import Detection
+from appliance.stores import Audit
+from appliance.web.callers import ADDRESS_KEY
+from appliance.web.gate import SESSION_KEY
+from appliance.web.telling import telling
+
+LONGEST_CLASSES = 4000  # letters
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    confidence: float
+    classes: str = Field("", max_length=LONGEST_CLASSES)
+
+
+class Overriding:
+    """The gate lets operators and admins through, and nobody else.
+
+    Args:
+        overrides: what acts in the place of the settings.
+        audit: gets each that is set, and each that is ended.
+    """
+
+    def __init__(self, overrides: Overrides, audit: Audit) -> None:
+        self._overrides = overrides
+        self._audit = audit
+
+    def router(self) -> APIRouter:
+        """The routes, below the base path."""
+        router = APIRouter()
+        router.add_api_route("/api/override", telling(self.set), methods=["POST"])
+        router.add_api_route("/api/override", telling(self.end), methods=["DELETE"])
+        return router
+
+    async def set(self, request: Request) -> Response:
+        """Let what was sent act at once; the lines that make it last."""
+        wanted = _wanted(await request.body())
+        user = str(request.scope[SESSION_KEY].user)
+        reading = self._overrides.set(wanted, user)
+        lines = reading.lines if reading is not None else ()
+        if lines:
+            self._tell("override_set", request, "; ".join(lines))
+        return JSONResponse({"lines": lines})
+
+    async def end(self, request: Request) -> Response:
+        """Back to the settings."""
+        if self._overrides.end():
+            self._tell("override_cleared", request)
+        return JSONResponse({"lines": []})
+
+    def _tell(self, what: str, request: Request, detail: str = "") -> None:
+        user, address = str(request.scope[SESSION_KEY].user), request.scope[ADDRESS_KEY]
+        self._audit.note(what, user=user, address=address, detail=detail)
+
+
+def _wanted(body: bytes) -> Detecting:
+    """What a person wants to count as seen.
+
+    Raises:
+        SettingsError: it is not as it must be.
+    """
+    try:
+        said = _Body.model_validate_json(body)
+        judged = Detection.model_validate({"confidence": said.confidence, "classes": said.classes})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = str(first["loc"][0]) if first["loc"] else "the request"
+        raise SettingsError(
+            f"{where}: {first['msg'].removeprefix('Value error, ')}",
+            hint="Confidence is 0..1; classes are names, as person=0.5, car; none means all.",
+        ) from error
+    return Detecting(judged.confidence, judged.classes)

@@ -1,0 +1,96 @@
+"""The page by axe-core's rules: nothing serious, on every screen, in both themes."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.support.browser import CHROMIUM, SETTLED_MS, browsing
+from tests.support.process import free_port, started, station_environ, write_clip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    # playwright leaves its event loop's descriptors to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory):
+    """A station with a camera that is live and one that is away, and a kiosk."""
+    folder = tmp_path_factory.mktemp("station")
+    environ = station_environ(
+        folder,
+        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+        APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://127.0.0.1:{free_port()}/x",
+        APPLIANCE_KIOSK__PORT=str(free_port()),
+    )
+    with started(environ, folder / "log") as process:
+        process.wait_until_ready()
+        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        yield process
+
+
+def violations(target):
+    """What axe-core finds serious, as readable lines."""
+    found = Axe().run(target).response["violations"]
+    return [
+        f"{each['id']}: {each['help']}: {node['html'][:200]}"
+        for each in found
+        if each["impact"] in SERIOUS
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_login_page_can_be_used_by_everybody(station, theme):
+    """Names, contrast and order of the form."""
+    with browsing(station.origin) as seen:
+        seen.page.emulate_media(color_scheme=theme)
+        seen.page.goto(f"{station.url}/login")
+        assert violations(seen.page) == []
+
+
+def test_what_is_wrong_is_found(station):
+    """The rules really run: a button without a name, and gray on gray, do not pass."""
+    with browsing(station.origin) as seen:
+        seen.page.goto(f"{station.url}/login")
+        seen.page.evaluate("document.body.insertAdjacentHTML('beforeend', `<button></button>`)")
+        seen.page.evaluate("document.querySelector('h1').style.color = '#999'")
+        found = " ".join(violations(seen.page))
+    assert "button-name" in found
+    assert "color-contrast" in found
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_live_can_be_used_by_everybody(station, theme):
+    """The page around it, and the player in its frame, with a camera that is away."""
+    with browsing(station.origin) as seen:
+        seen.page.emulate_media(color_scheme=theme)
+        seen.sign_in(station.url)
+        player = seen.player()
+        assert violations(seen.page) == []
+        assert violations(player) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_system_can_be_used_by_everybody(station, theme):
+    """Tables, plots, the log with its filter."""
+    with browsing(station.origin) as seen:
+        seen.page.emulate_media(color_scheme=theme)
+        seen.sign_in(station.url)
+        seen.page.get_by_role("tab", name=re.compile("System")).click(timeout=SETTLED_MS)
+        seen.page.get_by_text("APPLIANCE_MODEL").first.wait_for(timeout=SETTLED_MS)
+        assert violations(seen.page) == []
+
+
+def test_the_kiosk_can_be_read_by_everybody(station):
+    """It has no controls, and names and contrast all the same."""
+    port = station.environ["APPLIANCE_KIOSK__PORT"]
+    with browsing(f"http://127.0.0.1:{port}") as seen:
+        seen.page.goto(f"http://127.0.0.1:{port}/")
+        seen.page.get_by_text("In view now").first.wait_for(timeout=SETTLED_MS)
+        assert violations(seen.page) == []

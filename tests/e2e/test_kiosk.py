@@ -1,0 +1,160 @@
+"""The box's own screen: Live without a login, for nobody but the box, back by itself."""
+
+import re
+import subprocess
+import sys
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.support.browser import CHROMIUM, browsing, until
+from tests.support.process import free_port, run, started, station_environ, write_clip
+
+pytestmark = [
+    pytest.mark.slow,
+    # playwright leaves its event loop's descriptors to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory):
+    """Variables of a station with one camera and a kiosk."""
+    folder = tmp_path_factory.mktemp("station")
+    made = station_environ(
+        folder,
+        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+        APPLIANCE_KIOSK__PORT=str(free_port()),
+    )
+    subprocess.run([sys.executable, "-m", "appliance", "build"], env=made, check=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def station(environ, tmp_path_factory):
+    """It runs."""
+    with started(environ, tmp_path_factory.mktemp("log") / "log") as process:
+        process.wait_until_ready()
+        yield process
+
+
+@pytest.fixture(scope="module")
+def kiosk(station, environ):
+    """The address of the kiosk of the station that runs."""
+    assert station.child.poll() is None
+    return f"http://127.0.0.1:{environ['APPLIANCE_KIOSK__PORT']}"
+
+
+def status(kiosk, path="/player", method="GET", **headers):
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.request(method, f"{kiosk}{path}", headers=names, timeout=10).status_code
+
+
+def test_the_screen_is_shown_without_a_login(kiosk):
+    """The player and its files; the way there from the bare address."""
+    assert status(kiosk) == 200
+    assert status(kiosk, "/static/player.js") == 200
+    home = httpx.get(kiosk, timeout=10)
+    assert (home.status_code, home.headers["location"]) == (303, "/player?kiosk=1")
+    policy = httpx.get(f"{kiosk}/player", timeout=10).headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X_Forwarded_For": "192.0.2.7"},
+        {"X_Forwarded_Proto": "https"},
+        {"Forwarded": "for=192.0.2.7"},
+        {"Via": "1.1 proxy"},
+        {"X_Real_IP": "192.0.2.7"},
+        {"Host": "station.example"},
+        {"Host": "192.0.2.1"},
+        {"Origin": "http://elsewhere.example"},
+    ],
+    ids=lambda header: "-".join(next(iter(header.items()))),
+)
+def test_nobody_else_gets_there(kiosk, header):
+    """What came through a proxy, by another name or from another page is refused."""
+    assert status(kiosk, **header) == 403
+    names = {name.replace("_", "-"): value for name, value in header.items()}
+    origin = names.pop("Origin", None)
+    if "Host" in names:
+        return  # the client library writes its own
+    with pytest.raises(InvalidStatus) as caught:
+        connect(
+            kiosk.replace("http", "ws") + "/live", additional_headers=names, origin=origin
+        ).close()
+    assert caught.value.response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui/", "/login", "/metrics", "/api/ready", "/api/support-bundle"]
+)
+def test_nothing_else_is_there(kiosk, path):
+    """No page, no figures, no bundle: only the picture."""
+    assert status(kiosk, path) == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_nothing_can_be_changed_from_there(kiosk, method):
+    """It only reads."""
+    assert status(kiosk, method=method) == 403
+
+
+def test_it_listens_on_the_loopback_alone(station, environ):
+    """Wherever the page listens: the kiosk's socket is bound to 127.0.0.1."""
+    import psutil
+
+    port = int(environ["APPLIANCE_KIOSK__PORT"])
+    bound = [
+        each.laddr.ip
+        for each in psutil.Process(station.child.pid).net_connections()
+        if each.status == "LISTEN" and each.laddr.port == port
+    ]
+    assert bound == ["127.0.0.1"]
+
+
+def test_off_is_the_default_and_a_taken_port_is_named(environ, kiosk, tmp_path):
+    """Without the setting nothing listens; a port in use is told with the variable."""
+    taken = {**environ, "APPLIANCE_WEB__PORT": str(free_port())}
+    for name in ("STATE", "CACHE"):
+        taken[f"APPLIANCE_PATHS__{name}"] = str(tmp_path / name.lower())
+    taken["APPLIANCE_MODEL"] = ""
+    second = run(taken, "serve")
+    assert second.returncode == 78
+    assert "APPLIANCE_KIOSK__PORT" in second.stderr
+    assert kiosk.rpartition(":")[2] in second.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_it_comes_back_by_itself_when_the_station_does(environ, tmp_path):
+    """Pictures again within seconds of the station's return, and no control is shown."""
+    kiosk = f"http://127.0.0.1:{free_port()}"
+    own = {
+        **environ,
+        "APPLIANCE_KIOSK__PORT": kiosk.rpartition(":")[2],
+        "APPLIANCE_WEB__PORT": str(free_port()),
+    }
+    for name in ("STATE", "CACHE"):
+        own[f"APPLIANCE_PATHS__{name}"] = str(tmp_path / name.lower())
+    first = station_environ(tmp_path)
+    own["APPLIANCE_PATHS__STATE"] = first["APPLIANCE_PATHS__STATE"]
+    own["APPLIANCE_PATHS__CACHE"] = first["APPLIANCE_PATHS__CACHE"]
+    drawn = "window.appliance.drawn.gate > {}"
+    with browsing(kiosk) as seen:
+        with started(own, tmp_path / "first") as station:
+            station.wait_until(lambda: status(kiosk) == 200)
+            station.wait_until_ready()
+            seen.page.goto(f"{kiosk}/")
+            until(seen.page.main_frame, drawn.format(3))
+            assert seen.page.get_by_role("slider").count() == 0
+            assert station.stop() == 0
+        seen.page.get_by_text(re.compile("No connection")).first.wait_for()
+        before = seen.page.evaluate("window.appliance.drawn.gate")
+        with started(own, tmp_path / "second") as station:
+            station.wait_until_ready()
+            until(seen.page.main_frame, drawn.format(before + 3))
+            assert station.stop() == 0

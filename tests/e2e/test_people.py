@@ -1,0 +1,55 @@
+"""People: an admin sees who is signed in, and ends a session of somebody else."""
+
+import pytest
+
+from tests.support.browser import CHROMIUM, SETTLED_MS, browsing
+from tests.support.process import started, station_environ
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    # playwright leaves its event loop's descriptors to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("station")
+    with started(station_environ(folder), folder / "log") as process:
+        process.wait_until_ready()
+        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        yield process
+
+
+def test_an_admin_ends_a_session_of_somebody_else(station):
+    """It opens nothing from then on, and stands among what was done with who did it."""
+    cookie = station.sign_in("vera")
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        page = seen.page
+        page.get_by_role("tab", name="People").click(timeout=SETTLED_MS)
+        signed_in = page.get_by_role("region", name="Signed in")
+        signed_in.get_by_text("vera").wait_for(timeout=SETTLED_MS)
+        signed_in.get_by_text("(this browser)").wait_for(timeout=SETTLED_MS)
+        page.get_by_label("Session").click()
+        page.get_by_role("option", name="vera").click()
+        page.get_by_role("button", name="End this session").click()
+        done = page.get_by_role("region", name="What was done")
+        done.get_by_text("Session revoked").wait_for(timeout=SETTLED_MS)
+        assert signed_in.get_by_text("vera").count() == 0
+        row = done.get_by_role("row").filter(has_text="Session revoked").inner_text()
+        assert "ada" in row
+        assert "of vera, 127.0.0.1" in row
+        assert seen.troubles == []
+    assert station.get("/player", Cookie=cookie).status_code == 401
+
+
+def test_nobody_else_sees_the_tab(station):
+    """A viewer finds no tab, and is told nothing."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url, user="vera")
+        seen.page.get_by_role("tab", name="Live").wait_for(timeout=SETTLED_MS)
+        seen.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
+        assert seen.page.get_by_role("tab", name="People").count() == 0
+        assert "Sign in" not in seen.page.content()

@@ -1,0 +1,410 @@
+"""The station behind real proxies, by the very files that are shipped (O-17)."""
+
+import re
+import shutil
+import ssl
+import zipfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import httpx
+import pytest
+
+from appliance.web.routes import RULES
+from tests.support.browser import (
+    CHROMIUM,
+    SETTLED_MS,
+    Watched,
+    browsing,
+    home_that_trusts,
+    until,
+)
+from tests.support.models import paint
+from tests.support.process import (
+    MODEL,
+    PASSWORD,
+    StationProcess,
+    free_port,
+    started,
+    station_environ,
+    write_clip,
+)
+from tests.support.proxies import (
+    CADDYFILE,
+    NGINX_CONF,
+    PROGRAMS,
+    PROXIES,
+    Proxy,
+    make_certificates,
+)
+from tests.support.sockets import Calls
+
+NEEDED = {**PROGRAMS, "chromium": CHROMIUM, "certutil": shutil.which("certutil")}
+MISSING = [name for name, path in NEEDED.items() if path is None]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+    # playwright leaves its event loop's descriptors to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+ALL_ADDRESSES = (
+    "[...document.querySelectorAll('[href], [src], form[action]')].map((element) =>"
+    " new URL(element.getAttribute('href') ?? element.getAttribute('src')"
+    " ?? element.getAttribute('action'), document.baseURI).href)"
+)
+LOOKED_AT = "[...document.querySelectorAll('svg.plot')].forEach((plot) => plot.dataset.seen = 1)"
+REFRESHED = (
+    "[...document.querySelectorAll('svg.plot')].length === 3"
+    " && ![...document.querySelectorAll('svg.plot')].some((plot) => plot.dataset.seen)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A station and the proxy in front of it.
+
+    Attributes:
+        station: the process.
+        proxy: in front.
+        url: of the page, for browsers.
+        home: of somebody who trusts the proxy's authority; None without TLS.
+    """
+
+    station: StationProcess
+    proxy: Proxy
+    url: str
+    home: Path | None
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers come by HTTPS."""
+        return self.url.startswith("https:")
+
+    def client(self, **options) -> httpx.Client:
+        """Trusts the proxy's authority, as a browser that was told to."""
+        verify = ssl.create_default_context(cafile=self.proxy.authority) if self.is_secure else True
+        return httpx.Client(verify=verify, timeout=20, **options)
+
+
+def behind(station, proxy, folder):
+    """Both, with a home folder where TLS needs one."""
+    home = home_that_trusts(proxy.authority, folder) if proxy.authority else None
+    base = station.environ.get("APPLIANCE_WEB__BASE_PATH", "")
+    return Behind(station, proxy, f"{proxy.origin}{base}", home)
+
+
+def port_of(environ):
+    return int(environ["APPLIANCE_WEB__PORT"])
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("", False), ("/cam", False), ("", True), ("/hall/cam", True)],
+    ids=["http-root", "http-path", "https-root", "https-path"],
+)
+def station(request, tmp_path_factory):
+    """A station with one camera, behind each of the proxies, and the calls that it makes."""
+    base, tls = request.param
+    folder = tmp_path_factory.mktemp("station")
+    environ = station_environ(
+        folder,
+        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+        APPLIANCE_WEB__BASE_PATH=base,
+        APPLIANCE_WEB__HTTPS="on" if tls else "off",
+        APPLIANCE_WEB__TRUSTED_PROXIES="127.0.0.1",
+        APPLIANCE_WEB__CA_FILE=str(folder / "ca.crt"),
+    )
+    with ExitStack() as running:
+        process = running.enter_context(started(environ, folder / "log"))
+        calls = running.enter_context(Calls(process.child.pid, port_of(environ)))
+        places = {}
+        for name, start in PROXIES.items():
+            (folder / name).mkdir()
+            proxy = running.enter_context(start(folder / name, port_of(environ), tls=tls))
+            places[name] = behind(process, proxy, folder / name / "home")
+        process.wait_until_ready()
+        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        yield places, calls
+
+
+@pytest.fixture(params=list(PROXIES))
+def here(request, station):
+    """That station behind one of the proxies."""
+    return station[0][request.param]
+
+
+def large_picture() -> bytes:
+    """A PNG of some megabytes, with a square in it; as it comes from a camera."""
+    pixels = paint([("red", 200, 200, 600, 600)], (1280, 720))
+    return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
+
+
+def walk(seen: Watched, url: str) -> None:
+    """Everything that a person does on the page, from the first look to signing out."""
+    page = seen.page
+    player = seen.player()
+    before = player.evaluate("window.appliance.drawn.gate")
+    until(player, f"window.appliance.drawn.gate > {before + 5}")
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.wait_for_timeout(500)  # what it shows first has been asked for
+        assert tab.get_attribute("aria-selected") == "true"
+    inspect_a_picture(page)
+    use_system(page, url)
+    for frame in page.frames:
+        found = frame.evaluate(ALL_ADDRESSES)
+        assert [it for it in found if not it.startswith((f"{url}/", "blob:", "data:"))] == []
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_selector("#user")
+    assert page.url == f"{url}/login"
+    assert seen.sockets != []
+    assert seen.troubles == []
+
+
+def inspect_a_picture(page) -> None:
+    """Upload some megabytes, and see what the model sees."""
+    page.get_by_role("tab", name="Inspect").click()
+    inspect = page.locator("inspect-page")
+    picture = {"name": "large.png", "mimeType": "image/png", "buffer": large_picture()}
+    inspect.locator("input[type=file]").set_input_files(picture)
+    inspect.locator("tbody tr").first.wait_for(timeout=SETTLED_MS)
+
+
+def use_system(page, url: str) -> None:
+    """See it refresh itself, open the report, take the support bundle home."""
+    page.get_by_role("tab", name="System").click()
+    page.locator("svg.plot").first.wait_for(timeout=SETTLED_MS)
+    page.evaluate(LOOKED_AT)
+    until(page.main_frame, REFRESHED)
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name=f"Report on {MODEL}").click()
+    report = popup.value
+    report.get_by_role("heading", name="fp32, unproven").wait_for(timeout=SETTLED_MS)
+    assert report.url == f"{url}/engines/{MODEL}/report"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Support bundle").click()
+    assert download.value.url == f"{url}/api/support-bundle"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert "station.json" in archive.namelist()
+
+
+def test_a_person_does_everything_behind_a_proxy(here):
+    """Sign-in, live pictures, every tab, its events, report, bundle, sign-out: all in one place."""
+    with browsing(here.url, home=here.home) as seen:
+        seen.sign_in(here.url)
+        seen.page.wait_for_url(f"{here.url}/ui/")
+        (cookie,) = seen.page.context.cookies()
+        walk(seen, here.url)
+    # With HTTPS the cookie never travels without, and no page of another host can set it.
+    assert cookie["name"].startswith("__Host-") == here.is_secure
+    assert cookie["secure"] == here.is_secure
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert (cookie["path"], cookie["domain"]) == ("/", "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_it_takes_no_setting_but_the_path_and_no_word_of_the_proxy(tmp_path, name):
+    """Nobody says that browsers come by HTTPS, and still nothing is asked for by HTTP."""
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(tmp_path / "clip.avi")),
+        APPLIANCE_WEB__BASE_PATH="/cam",
+    )
+    (tmp_path / name).mkdir()
+    with (
+        started(environ, tmp_path / "log") as process,
+        PROXIES[name](tmp_path / name, port_of(environ), tls=True, forwarding=False) as proxy,
+    ):
+        process.wait_until_ready()
+        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        here = behind(process, proxy, tmp_path / "home")
+        with browsing(here.url, home=here.home) as seen:
+            seen.sign_in(here.url)
+            walk(seen, here.url)
+
+
+def test_every_answer_keeps_the_headers_of_the_station(here):
+    """The policy passes, the proxy says no version, and browsers learn to stay with HTTPS."""
+    with here.client() as client:
+        answer = client.get(f"{here.url}/login")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert ("strict-transport-security" in answer.headers) == here.is_secure
+    assert answer.headers.get("server", "nginx") == "nginx"
+
+
+def test_addresses_that_the_page_is_told_are_the_browsers(here):
+    """Pictures and files come from where the page comes from, not from where the proxy asks."""
+    with here.client() as client:
+        form = {"user": "ada", "password": PASSWORD}
+        answer = client.post(f"{here.url}/login", data=form, headers={"Origin": here.proxy.origin})
+        assert answer.headers["location"] == f"{here.url.removeprefix(here.proxy.origin)}/ui/"
+        assert client.get(f"{here.url}/ui/config").json()["root"] == f"{here.url}/ui"
+
+
+def test_http_leads_to_https_and_every_name_has_a_certificate(here):
+    """By name and by address, from the first letter on that somebody types."""
+    if not here.is_secure:
+        assert httpx.get(f"{here.url}/login").status_code == 200
+        return
+    path = here.url.removeprefix(here.proxy.origin)
+    answer = httpx.get(f"{here.proxy.plain}{path}/login?from=here")
+    assert answer.status_code == 308
+    assert answer.headers["location"] == f"https://127.0.0.1{path}/login?from=here"
+    with here.client() as client:
+        for host in ("127.0.0.1", "localhost"):
+            url = here.url.replace("127.0.0.1", host)
+            assert client.get(f"{url}/login").status_code == 200
+
+
+def test_what_a_stranger_downloads_makes_the_page_trusted(here, tmp_path):
+    """The certificate comes over a line that is not trusted yet, and is the one that it takes."""
+    if not here.is_secure:
+        assert httpx.get(f"{here.url}/ca.crt").status_code == 404
+        return
+    shutil.copy(here.proxy.authority, here.station.environ["APPLIANCE_WEB__CA_FILE"])
+    with httpx.Client(verify=False) as client:  # noqa: S501 - as somebody who clicks it away
+        answer = client.get(f"{here.url}/ca.crt")
+    assert answer.status_code == 200
+    downloaded = tmp_path / "ca.crt"
+    downloaded.write_bytes(answer.content)
+    context = ssl.create_default_context(cafile=downloaded)
+    assert httpx.get(f"{here.url}/login", verify=context).status_code == 200
+
+
+def test_the_log_names_who_signs_in_and_not_who_they_say_they_are(here):
+    """Behind a trusted proxy the address is the browser's own, whatever it writes into headers."""
+    context = ssl.create_default_context(cafile=here.proxy.authority) if here.is_secure else True
+    transport = httpx.HTTPTransport(local_address="127.0.0.2", verify=context)
+    with httpx.Client(transport=transport, timeout=20) as client:
+        answer = client.post(
+            f"{here.url}/login",
+            data={"user": "vera", "password": PASSWORD},
+            headers={"Origin": here.proxy.origin, "X-Forwarded-For": "203.0.113.9"},
+        )
+    assert answer.status_code == 303
+    (line, *_) = [
+        line for line in reversed(here.station.log.read_text().splitlines()) if "signed in" in line
+    ]
+    assert "127.0.0.2" in line
+    assert "203.0.113.9" not in here.station.log.read_text()
+
+
+def test_the_process_has_called_nobody(station):
+    """From its start on, and whatever people did: every connection was one to its own port."""
+    places, calls = station
+    assert calls.looks > 10
+    assert calls.made == set()
+    assert all(here.station.child.poll() is None for here in places.values())
+
+
+def test_nginx_slows_down_who_signs_in_again_and_again(tmp_path):
+    """Before the station sees it; who only looks is not slowed down."""
+    environ = station_environ(tmp_path)
+    (tmp_path / "nginx").mkdir()
+    with (
+        started(environ, tmp_path / "log") as process,
+        PROXIES["nginx"](tmp_path / "nginx", port_of(environ), tls=False) as proxy,
+        httpx.Client(base_url=proxy.origin) as client,
+    ):
+        process.wait_until(lambda: process.get("/api/health").status_code == 200)
+        # Without an Origin, so that the station checks no password.
+        codes = [client.post("/login").status_code for _ in range(40)]
+        assert codes[:10] == [403] * 10
+        assert set(codes[10:]) == {403, 429}
+        assert client.get("/login").status_code == 200
+
+
+def test_proxies_let_through_what_the_station_takes():
+    """The station's own limits are the ones that are met, with their own answers."""
+    largest = max(rule.body_limit for rule in RULES)
+    (nginx_mb,) = re.findall(r"client_max_body_size (\d+)m;", NGINX_CONF.read_text())
+    (caddy_mb,) = re.findall(r"max_size (\d+)MB", CADDYFILE.read_text())
+    assert int(nginx_mb) * 10**6 > largest
+    assert int(caddy_mb) * 10**6 > largest
+
+
+def test_caddy_serves_a_certificate_of_ones_own(tmp_path):
+    """Two variables, and nothing is made or asked for."""
+    certificates = make_certificates(tmp_path)
+    with PROXIES["caddy"](tmp_path, free_port(), tls=True, certificates=certificates) as proxy:
+        port = int(proxy.origin.rpartition(":")[2])
+        served = ssl.get_server_certificate(("127.0.0.1", port))
+    assert served.split() == certificates.certificate.read_text().split()
+    assert not list(tmp_path.glob("data/caddy/certificates/**/*.crt"))
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_page_opens_while_the_engine_is_built(tmp_path, name):
+    """The proxy waits for nothing: it says that nobody answers yet, then shows the page."""
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(tmp_path / "clip.avi")),
+        APPLIANCE_WEB__HTTPS="on",
+    )
+    frames = tmp_path / "state" / "models" / MODEL / "verify"
+    frames.mkdir()
+    for index in range(300):  # large ones: to compare them takes much longer than to sign in
+        cv2.imwrite(str(frames / f"{index}.jpg"), paint([], (1280, 720)))
+    (tmp_path / name).mkdir()
+    with PROXIES[name](tmp_path / name, port_of(environ), tls=True) as proxy:
+        home = home_that_trusts(proxy.authority, tmp_path / "home")
+        with browsing(proxy.origin, home=home) as seen:
+            answer = seen.page.goto(f"{proxy.origin}/")
+            assert answer.status == 502
+            assert answer.headers["retry-after"] == "2"
+            seen.page.get_by_text("does not answer yet").wait_for()
+            with started(environ, tmp_path / "log") as process:
+                seen.page.wait_for_selector("#user", timeout=SETTLED_MS)
+                seen.sign_in(proxy.origin)
+                seen.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
+                assert process.ready().status_code == 503
+                chip = seen.page.locator("[data-chip=engine]", has_text=re.compile(r"\d %"))
+                chip.wait_for(timeout=SETTLED_MS)
+
+
+def test_eight_cameras_in_two_tabs_stay_clickable(tmp_path):
+    """Browsers open six connections for each origin: two pages with all cameras leave room."""
+    keys = [f"c{number}" for number in range(8)]
+    clip = str(write_clip(tmp_path / "clip.avi"))
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_LIVE__FPS="5",
+        **{f"APPLIANCE_CAMERAS__{key.upper()}__URL": clip for key in keys},
+    )
+    (tmp_path / "nginx").mkdir()
+    with (
+        started(environ, tmp_path / "log") as process,
+        PROXIES["nginx"](tmp_path / "nginx", port_of(environ), tls=False) as proxy,
+        browsing(proxy.origin) as first,
+    ):
+        process.wait_until_ready()
+        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        first.sign_in(proxy.origin)
+        second = Watched(first.page.context.new_page(), proxy.origin)
+        second.page.goto(f"{proxy.origin}/ui/")
+        for seen in (first, second):
+            seen.page.bring_to_front()
+            player = seen.player()
+            for key in keys:
+                until(player, f"window.appliance.drawn.{key} > 3")
+        for seen in (first, second):
+            seen.page.bring_to_front()
+            seen.page.get_by_role("tab", name="System").click()
+            seen.page.locator("svg.plot").first.wait_for(timeout=SETTLED_MS)
+            seen.page.evaluate(LOOKED_AT)
+        for seen in (first, second):
+            until(seen.page.main_frame, REFRESHED)
+            seen.page.bring_to_front()
+            seen.page.get_by_role("tab", name="Live").click()
+            player = seen.player()
+            drawn = player.evaluate("window.appliance.drawn")
+            for key in keys:
+                until(player, f"window.appliance.drawn.{key} > {drawn[key]}")
+            assert seen.troubles == []
+        second.page.get_by_role("button", name="Sign out").click()
+        second.page.wait_for_selector("#user")

@@ -1,0 +1,114 @@
+"""A real browser, and what goes wrong on the page that it shows."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.process import PASSWORD
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+SETTLED_MS = 20_000
+
+
+class Watched:
+    """A page with everything that went wrong on it.
+
+    Args:
+        page: the browser's.
+        place: where everything that it asks for must lie: an origin, or an origin and a path.
+
+    Attributes:
+        page: the same.
+        troubles: errors on the console, violations of the policy, requests to elsewhere.
+        sockets: addresses of the WebSockets that it opened.
+    """
+
+    def __init__(self, page: Any, place: str) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        self.sockets: list[str] = []
+        self._place = place
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.troubles.append(f"page error: {error}"))
+        page.on("request", lambda request: self._request(request.url))
+        page.on("websocket", lambda socket: self._socket(socket.url))
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation',"
+            " (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
+        )
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.troubles.append(f"console: {message.text}")
+
+    def _request(self, url: str) -> None:
+        if not url.startswith((f"{self._place}/", "data:", "blob:")):
+            self.troubles.append(f"foreign request: {url}")
+
+    def _socket(self, url: str) -> None:
+        self.sockets.append(url)
+        self._request(url.replace("ws", "http", 1))
+
+    def sign_in(self, url: str, user: str = "ada", password: str = PASSWORD) -> None:
+        """Open the page as people do, and fill in the form that comes."""
+        self.page.goto(f"{url}/")
+        self.page.fill("#user", user)
+        self.page.fill("#password", password)
+        self.page.click("button[type=submit]")
+
+    def player(self) -> Any:
+        """The frame of the player, once it shows pictures."""
+        self.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
+        deadline = time.monotonic() + SETTLED_MS / 1000
+        while (frame := self.page.frame(url=re.compile("/player"))) is None:
+            assert time.monotonic() < deadline, "the player's frame loads nothing"
+            self.page.wait_for_timeout(50)
+        until(frame, "Object.values(window.appliance?.drawn ?? {})[0] > 3")
+        return frame
+
+
+def until(frame: Any, expression: str) -> Any:
+    """Wait until an expression is true on the page; by asking, since the policy forbids eval."""
+    deadline = time.monotonic() + SETTLED_MS / 1000
+    while not (value := frame.evaluate(expression)):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        frame.page.wait_for_timeout(50)
+    return value
+
+
+def home_that_trusts(authority: Path, folder: Path) -> Path:
+    """A home folder whose browsers trust one more authority, as its owner has told them to."""
+    database = folder / ".pki" / "nssdb"
+    database.mkdir(parents=True)
+    place = ("-d", f"sql:{database}")
+    subprocess.run(["certutil", "-N", *place, "--empty-password"], check=True)
+    trusting = ["certutil", "-A", *place, "-n", "station", "-t", "C,,", "-i", str(authority)]
+    subprocess.run(trusting, check=True)
+    return folder
+
+
+@contextmanager
+def browsing(place: str, *, home: Path | None = None, **options: Any) -> Iterator[Watched]:
+    """A fresh browser window; `home` is the home folder of who uses it, `place` as in Watched."""
+    from playwright.sync_api import sync_playwright
+
+    environ = {**os.environ, **({"HOME": str(home)} if home else {})}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environ)
+        window = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+        yield Watched(window.new_page(), place)
+        browser.close()

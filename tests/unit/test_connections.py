@@ -1,0 +1,130 @@
+"""Connections of the real server: nobody holds one, or all of them, by sending slowly."""
+
+import socket
+import time
+
+import pytest
+from websockets.sync.client import connect as open_socket
+
+from appliance.app.servers import configuration
+from appliance.settings import Role
+from appliance.web import bodies, connections
+from tests.support.web import make_web, serving
+
+HOST = "host: 127.0.0.1\r\n"
+
+
+@pytest.fixture
+def web():
+    return make_web()
+
+
+@pytest.fixture
+def address(web, monkeypatch):
+    """Of a server that has little patience."""
+    monkeypatch.setattr(connections, "HEAD_S", 0.6)
+    monkeypatch.setattr(bodies, "BODY_S", 0.6)
+    monkeypatch.setattr(connections, "CONNECTIONS", 20)
+    with serving(web, configuration()) as address:
+        yield address
+
+
+def connect(address):
+    return socket.create_connection(address, timeout=10)
+
+
+def rest_of(connection):
+    """What still comes; nothing where the server has dropped the connection."""
+    said = b""
+    try:
+        while part := connection.recv(65536):
+            said += part
+    except ConnectionResetError:
+        return said
+    return said
+
+
+@pytest.mark.parametrize("begin", ["", "GET /login HT", f"GET /login HTTP/1.1\r\n{HOST}"])
+def test_a_head_that_does_not_come_ends_the_connection(address, begin):
+    """Whatever has come of it, and without an answer."""
+    with connect(address) as connection:
+        connection.sendall(begin.encode())
+        assert rest_of(connection) == b""
+
+
+def test_a_head_that_drips_ends_the_connection(address):
+    """A byte now and then does not start the time anew."""
+    began_s = time.monotonic()
+    with connect(address) as connection:
+        connection.sendall(f"GET /login HTTP/1.1\r\n{HOST}x: ".encode())
+        while time.monotonic() - began_s < 10:
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                return
+            time.sleep(0.05)
+    pytest.fail("the server has waited for ten seconds")
+
+
+def test_the_second_head_of_a_connection_is_timed_as_well(address):
+    """One honest request buys no patience."""
+    with connect(address) as connection:
+        connection.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /api/he")
+        assert b"HTTP/1.1" not in rest_of(connection)
+
+
+def test_a_body_that_does_not_come_is_answered_with_408(address):
+    """A form whose second half is never sent; the sentence says what was wrong."""
+    with connect(address) as connection:
+        origin = f"origin: http://127.0.0.1\r\n{HOST}"
+        kind = "content-type: application/x-www-form-urlencoded\r\ncontent-length: 40\r\n"
+        connection.sendall(f"POST /login HTTP/1.1\r\n{origin}{kind}\r\nuser=a".encode())
+        said = rest_of(connection)
+    assert said.startswith(b"HTTP/1.1 408")
+    assert said.endswith(b"The request came too slowly.")
+
+
+def test_too_many_connections_are_dropped_and_room_comes_back(address):
+    """Descriptors are left for cameras; when the crowd goes, others get in."""
+    crowd = [connect(address) for _ in range(40)]
+    time.sleep(0.2)
+    late = connect(address)
+    with late:
+        late.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}\r\n".encode())
+        assert rest_of(late) == b""
+    for each in crowd:
+        each.close()
+    with connect(address) as again:
+        again.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}connection: close\r\n\r\n".encode())
+        assert rest_of(again).startswith(b"HTTP/1.1 200")
+
+
+def test_an_answer_is_not_held_back_for_the_receipt_of_its_head(address):
+    """On a connection that is kept an answer comes as soon as on a fresh one, not 40 ms later."""
+
+    def took_s(connection, extra=""):
+        began_s = time.monotonic()
+        connection.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}{extra}\r\n".encode())
+        said = b""
+        while not said.endswith(b'"live"}'):
+            said += connection.recv(65536)
+        return time.monotonic() - began_s
+
+    fresh_s = []
+    for _ in range(8):
+        with connect(address) as connection:
+            fresh_s.append(took_s(connection, "connection: close\r\n"))
+    with connect(address) as connection:
+        kept_s = [took_s(connection) for _ in range(8)]
+    assert min(kept_s[1:]) < 5 * min(fresh_s)
+
+
+def test_a_websocket_outlives_the_patience_for_heads(address, web):
+    """The connection has been taken over: what comes are messages."""
+    host, port = address
+    headers = {"Origin": f"http://{host}:{port}", "Cookie": web.cookie(Role.VIEWER)}
+    with open_socket(f"ws://{host}:{port}/live", additional_headers=headers) as live:
+        for _ in range(4):  # twice a second: well past the patience
+            assert live.recv(10)
