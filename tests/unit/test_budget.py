@@ -35,13 +35,18 @@ def test_another_engine_of_a_model_takes_the_place_of_its_old_one():
     budget = Budget(1000)
     for _ in range(3):
         budget.grant("gate", backend(), 800 * MIB)
+    with pytest.raises(DeviceError, match=r"gate 800 \+ yard 201"):
+        budget.grant("yard", backend(), 201 * MIB)
 
 
 def test_each_device_has_its_own_memory():
     """A spare on the processor takes nothing of the GPU."""
     budget = Budget(1000)
     budget.grant("gate", backend(), 800 * MIB)
-    budget.grant("yard", backend(replace(DEVICE, serial="another")), 800 * MIB)
+    another = backend(replace(DEVICE, serial="another"))
+    budget.grant("yard", another, 800 * MIB)
+    with pytest.raises(DeviceError, match=r"would take yard 800 \+ door 201"):
+        budget.grant("door", another, 201 * MIB)
 
 
 def test_without_a_limit_what_is_free_counts():
@@ -54,4 +59,7 @@ def test_without_a_limit_what_is_free_counts():
 
 def test_what_is_unknown_is_not_refused():
     """An engine whose memory could not be told is loaded."""
-    Budget(1).grant("gate", backend(), 0)
+    budget = Budget(1)
+    budget.grant("gate", backend(), 0)
+    with pytest.raises(DeviceError, match="gate 0"):
+        budget.grant("yard", backend(), 2 * MIB)

@@ -126,6 +126,7 @@ def test_ones_own_account_is_no_way_to_guess_at_others(throttle):
 def test_failures_are_forgotten_after_a_while(throttle, clock):
     """Yesterday's guesses slow nobody today."""
     fail(throttle, "ada", HERE)
+    assert throttle.enter("ada", HERE) > 0
     clock.advance(FORGOTTEN_S + 1)
     fail(throttle, "ada", HERE)
 

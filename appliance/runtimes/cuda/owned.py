@@ -1,5 +1,6 @@
 """What is taken from CUDA's driver, and given back once."""
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,12 +10,12 @@ from appliance.errors import EngineError
 from appliance.runtimes.cuda import Cuda
 
 
-class Closing:
+class Closing(ABC):
     """What must be closed, and is when its `with` ends."""
 
+    @abstractmethod
     def close(self) -> None:
         """Give everything back; idempotent."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
