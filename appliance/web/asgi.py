@@ -1,13 +1,18 @@
-"""The words of ASGI, and what stands in a request's headers."""
+"""The words of ASGI, what stands in a request's headers, and the language of its answer."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from appliance.texts import Languages, Texts
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+TEXTS_KEY = "appliance.texts"
+LANGUAGE_COOKIE = "appliance-language"  # set by static/public/language.js
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -25,3 +30,16 @@ def cookie_of(scope: Scope, name: str) -> str:
     pairs = (part.partition("=") for part in header(scope, b"cookie").split(";"))
     values = [value.strip() for key, _, value in pairs if key.strip() == name]
     return values[0] if len(values) == 1 else ""
+
+
+def note_language(scope: Scope, languages: Languages) -> None:
+    """Put the texts of whoever calls into the scope: what they chose counts before all else."""
+    scope[TEXTS_KEY] = languages.choose(
+        chosen=cookie_of(scope, LANGUAGE_COOKIE), accepted=header(scope, b"accept-language")
+    )
+
+
+def texts_of(scope: Scope) -> Texts:
+    """The texts for whoever calls."""
+    texts: Texts = scope[TEXTS_KEY]
+    return texts

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect
 
 from appliance.web.asgi import App, Message, Receive, Scope, Send
 
-BODY_S = 15.0  # for a whole body to come,
-SLOWEST_BYTES_S = 1_000_000  # and as much more as its limit takes at this speed
+BODY_S = 15.0  # for a body to come,
+SLOWEST_BYTES_S = 20_000  # and as much more as what has come takes at this speed
 LOOK_S = 1.0
 
 
@@ -22,6 +22,8 @@ class _RefusedError(Exception):
 class _Body:
     """A request's body on its way to the application: counted, and timed until it is whole.
 
+    A large one may take its time over a thin line, as long as it goes on.
+
     Attributes:
         refused: the status that says why it is not handed on; 0 while it is.
     """
@@ -31,15 +33,15 @@ class _Body:
         self._limit = limit
         self._seen = 0
         self._whole = False
-        patience_s = BODY_S + limit / SLOWEST_BYTES_S
-        self._deadline_s = asyncio.get_running_loop().time() + patience_s
+        self._began_s = asyncio.get_running_loop().time()
         self.refused = 0
 
     async def receive(self) -> Message:
         if self._whole:  # what comes now is the caller's going, and may take for ever
             return await self._receive()
         try:
-            async with asyncio.timeout_at(self._deadline_s):
+            patience_s = BODY_S + self._seen / SLOWEST_BYTES_S
+            async with asyncio.timeout_at(self._began_s + patience_s):
                 message = await self._receive()
         except TimeoutError:
             self.refused = 408
@@ -124,8 +126,11 @@ def forget_encodings(scope: Scope) -> None:
 _MANIFEST = re.compile(rb'<link rel="manifest"[^>]*>')
 
 
-def finishing(send: Send, nonce: str, head: str) -> Send:
-    """Holds the page back until it is whole, adds our tags, and marks every script as ours."""
+def finishing(send: Send, nonce: str, head: str, language: str) -> Send:
+    """Holds the page back until it is whole, adds our tags, and marks every script as ours.
+
+    It also says in which language the page is; Gradio's own document says English.
+    """
     start: Message = {}
     parts: list[bytes] = []
 
@@ -137,6 +142,7 @@ def finishing(send: Send, nonce: str, head: str) -> Send:
         if message.get("more_body"):
             return
         body = _MANIFEST.sub(b"", b"".join(parts), count=1)
+        body = body.replace(b'lang="en"', f'lang="{language}"'.encode(), 1)
         body = body.replace(b"</head>", f"{head}</head>".encode(), 1)
         body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
         headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]

@@ -1,7 +1,7 @@
 """The server's connections: a stranger can hold neither one nor all of them for long.
 
-The server itself waits for ever for the rest of a request's head, and takes connections until
-the process has no descriptor left for its cameras.
+The server itself waits for ever for the rest of a request's head, and for an answer to be read, and
+takes connections until the process has no descriptor left for its cameras.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10.0  # for the whole head of a request to come
+UNREAD_S = 20.0  # for what was sent to be taken
+UNSENT_BYTES = 16 * 1024  # that the kernel takes beyond what is on its way
 CONNECTIONS = 400  # all together; with the cameras' well below the usual 1024 descriptors
 
 
@@ -18,13 +20,18 @@ class Connection(H11Protocol):
     """One connection; closed where a request's head takes too long, or too many are open."""
 
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         # Else each answer's body waits some 40 ms for the receipt of its head. Asyncio sees to it
         # only for sockets that name their protocol, which those of `create_server` do not.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line = transport.get_extra_info("socket")
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Nor may seconds of live pictures pile up on their way to somebody who reads slowly.
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
             return
@@ -39,6 +46,34 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop_watching()
+        self._stop_waiting()
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_waiting()
+        self._wait_for_reader()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting()
+
+    def _wait_for_reader(self) -> None:
+        """Until everything has left, as long as some of it does."""
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(UNREAD_S, self._judge_reader, left)
+
+    def _judge_reader(self, left_before: int) -> None:
+        if self.transport.get_write_buffer_size() < left_before:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _watch(self) -> None:
         if not self._awaits_head():

@@ -13,6 +13,7 @@ from appliance.readings import StationReading
 from appliance.settings import Role, Row
 from appliance.stores import Audit
 from appliance.stores.audit import AuditEvent
+from appliance.texts import Texts
 from appliance.web.reach import Reach
 from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
@@ -25,6 +26,7 @@ class TabContext:
     Attributes:
         base: the base path.
         pages: renders our templates.
+        texts: of the language that these tabs are in.
         reading: the station now.
         roles: of every user, by name.
         settings: what is in effect, fit to be shown.
@@ -45,6 +47,7 @@ class TabContext:
 
     base: str
     pages: Pages
+    texts: Texts
     reading: Callable[[], StationReading]
     roles: Mapping[str, Role]
     settings: Sequence[Row]

@@ -11,9 +11,18 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from loguru import logger
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
-from appliance.web.asgi import App, Receive, Scope, Send
+from appliance.texts import ENGLISH, LANGUAGES, Texts
+from appliance.web.asgi import App, Receive, Scope, Send, texts_of
+
+
+def place_of(language: str) -> str:
+    """Where the page of a language lies below the place of Gradio's page."""
+    return "" if language == ENGLISH else language
+
+
+PLACES = frozenset(map(place_of, LANGUAGES))
 
 
 class DeferredPage:
@@ -21,8 +30,7 @@ class DeferredPage:
 
     Args:
         make: imports and builds the page; runs in a thread.
-        waiting: HTML until then; it asks again by itself.
-        failed: HTML when it cannot be made.
+        waiting: HTML until then, which asks again by itself; or HTML when it cannot be made.
         on_ready: called when the page is up.
     """
 
@@ -30,23 +38,25 @@ class DeferredPage:
         self,
         make: Callable[[], FastAPI],
         *,
-        waiting: str,
-        failed: str,
+        waiting: Callable[[Texts, bool], str],
         on_ready: Callable[[], None],
     ) -> None:
         self._make = make
         self._on_ready = on_ready
-        self._standing_in = waiting
-        self._failed = failed
+        self._waiting = waiting
+        self._failed = False
         self._page: App | None = None
         self._over = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The page, or what stands in for it."""
         if self._page is not None:
-            await self._page(scope, receive, send)
+            place = _elsewhere(scope)
+            answer = self._page if place is None else RedirectResponse(place, status_code=303)
+            await answer(scope, receive, send)
         else:
-            answer = HTMLResponse(self._standing_in, status_code=503)
+            text = self._waiting(texts_of(scope), self._failed)
+            answer = HTMLResponse(text, status_code=503)
             await answer(scope, receive, send)
 
     @asynccontextmanager
@@ -70,7 +80,20 @@ class DeferredPage:
                 await self._over.wait()
         except Exception:  # noqa: BLE001 - top of the task: told; the station goes on without
             logger.exception("page: cannot be made")
-            self._page, self._standing_in = None, self._failed
+            self._page, self._failed = None, True
+
+
+def _elsewhere(scope: Scope) -> str | None:
+    """Where the page lies in the language of whoever asks; None where that is here.
+
+    People hand addresses on, and each is to read the page in their own language.
+    """
+    path = str(scope.get("path", ""))
+    folder, _, place = path.rpartition("/")
+    wanted = place_of(texts_of(scope).language)
+    if not folder.endswith("/ui") or place not in PLACES or place == wanted:
+        return None
+    return f"{folder}/{wanted}"
 
 
 async def _in_thread(make: Callable[[], FastAPI]) -> FastAPI:

@@ -12,28 +12,39 @@ import re
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
-from appliance.web.asgi import App, Message, Receive, Scope, Send, cookie_of, header
+from appliance.texts import Languages, Texts, marked
+from appliance.web.asgi import (
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    cookie_of,
+    header,
+    note_language,
+    texts_of,
+)
 from appliance.web.bodies import call_limited, finishing, forget_encodings, while_true
 from appliance.web.callers import VOUCHED_KEY, Callers, Vouched
 from appliance.web.headers import secured
 from appliance.web.routes import Audience, Rule, find
 from appliance.web.sessions import Session, Sessions
-from appliance.web.tokens import Bearers, bearer_of
+from appliance.web.tokens import Bearers, bearer_of, password_of
 
 SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
 SAFE_METHODS = {"GET", "HEAD"}
 SESSION_OVER = 4401
 UNANSWERED = {
-    408: "The request came too slowly.",
-    413: "The request is too large.",
-    503: "The station ends.",
+    408: marked("The request came too slowly."),
+    413: marked("The request is too large."),
+    503: marked("The station ends."),
 }
 # Of one session, streams included: a page of Gradio loads some hundred files at once by HTTP/2.
 REQUESTS_AT_A_TIME = 200
@@ -74,7 +85,7 @@ class GatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The gate's own answer."""
+    """The gate's own answer; its text is noted for the catalog."""
 
     status: int
     text: str = ""
@@ -88,11 +99,21 @@ class Gate:
         app: what lies behind.
         policy: from the settings.
         sessions: who is signed in.
-        page_head: our tags for the end of the <head> of Gradio's page.
+        languages: of the people who call.
+        page_head: our tags for the end of the <head> of Gradio's page, in a language.
     """
 
-    def __init__(self, app: App, policy: GatePolicy, sessions: Sessions, *, page_head: str) -> None:
+    def __init__(
+        self,
+        app: App,
+        policy: GatePolicy,
+        sessions: Sessions,
+        *,
+        languages: Languages,
+        page_head: Callable[[Texts], str],
+    ) -> None:
         self._app = app
+        self._languages = languages
         self._page_head = page_head
         self._policy = policy
         self._sessions = sessions
@@ -106,6 +127,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._policy.callers.read(scope)
+        note_language(scope, self._languages)
         if scope["type"] == "http":
             # A proxy may say nothing of the browser's side; the page's own requests do.
             if self._policy.https or header(scope, b"origin").startswith("https://"):
@@ -120,24 +142,27 @@ class Gate:
         nonce = secrets.token_urlsafe(16) if rule is not None and rule.page else ""
         secure = _securing(send, path=path or "", nonce=nonce, https=self._policy.https)
         refusal = self._refusal(scope, rule)
+        texts = texts_of(scope)
         if refusal is not None:
-            await _answer(secure, refusal)
+            await _answer(secure, refusal, texts, asks=rule is not None and bool(rule.opened_by))
             return
         assert rule is not None  # noqa: S101 - _refusal answers a request without a rule
         if nonce:
             forget_encodings(scope)
-            secure = finishing(secure, nonce, self._page_head)
+            secure = finishing(secure, nonce, self._page_head(texts), texts.language)
         app = self._app
-        token = scope[TOKEN_KEY] if isinstance(rule.audience, Role) else ""
-        if token:
+        token, wanted = scope.get(TOKEN_KEY, ""), self._scope_wanted(scope, rule)
+        if wanted is not None:
+            app = while_true(app, lambda: self._policy.bearers.denial(scope, wanted) is None)
+        elif token:
             app = while_true(app, lambda: self._sessions.find(token) is not None)
         with self._counted(token) as is_fine:
             if not is_fine:
-                await _answer(secure, Refusal(429, "Too many requests at once."))
+                await _answer(secure, Refusal(429, marked("Too many requests at once.")), texts)
                 return
             status = await call_limited(app, scope, receive, secure, limit=rule.body_limit)
         if status:
-            await _answer(secure, Refusal(status, UNANSWERED[status]))
+            await _answer(secure, Refusal(status, UNANSWERED[status]), texts)
 
     @contextmanager
     def _counted(self, token: str) -> Iterator[bool]:
@@ -172,16 +197,31 @@ class Gate:
     def _refusal(self, scope: Scope, rule: Rule | None) -> Refusal | None:
         """The answer to a request that may not pass; None where it may."""
         if not self._host_is_ours(scope):
-            return Refusal(421, "This name is not served here. Set APPLIANCE_WEB__HOSTS.")
+            return Refusal(421, marked("This name is not served here. Set APPLIANCE_WEB__HOSTS."))
         base = self._policy.base_path
         if base and scope["path"] == base and scope["method"] in SAFE_METHODS:
             return Refusal(307, location=f"{base}/")  # as people type it
         if bearer_of(scope) and cookie_of(scope, self._policy.cookie):
-            return Refusal(400, "Send a token or a session, not both.")
-        if rule is not None and isinstance(rule.audience, TokenScope):
-            denial = self._policy.bearers.denial(scope, rule.audience)
+            return Refusal(400, marked("Send a token or a session, not both."))
+        wanted = self._scope_wanted(scope, rule)
+        if wanted is not None:
+            denial = self._policy.bearers.denial(scope, wanted)
             return Refusal(denial.status, denial.text) if denial is not None else None
         return self._refusal_of_browser(scope, rule)
+
+    def _scope_wanted(self, scope: Scope, rule: Rule | None) -> TokenScope | None:
+        """What a token must open here; None where a session is asked for.
+
+        A browser brings a password of its own to every page behind a proxy that asked for one: next
+        to a session it says nothing.
+        """
+        if rule is None:
+            return None
+        if isinstance(rule.audience, TokenScope):
+            return rule.audience
+        has_session = bool(cookie_of(scope, self._policy.cookie))
+        brought = bearer_of(scope) or (not has_session and password_of(scope))
+        return rule.opened_by if brought else None
 
     def _refusal_of_browser(self, scope: Scope, rule: Rule | None) -> Refusal | None:
         if rule is None or rule.audience is not Audience.STRANGER:
@@ -189,7 +229,7 @@ class Gate:
             if refusal is not None:
                 return refusal
         if scope["method"] not in SAFE_METHODS and not _same_origin(scope):
-            return Refusal(403, "The request did not come from this page.")
+            return Refusal(403, marked("The request did not come from this page."))
         return None
 
     def _refusal_of_person(self, scope: Scope, rule: Rule | None) -> Refusal | None:
@@ -197,9 +237,9 @@ class Gate:
         if session is None:
             return self._to_login(scope)
         if rule is None:
-            return Refusal(404, "There is nothing here.")
+            return Refusal(404, marked("There is nothing here."))
         if not _may(session, rule):
-            return Refusal(403, "Your role may not do this.")
+            return Refusal(403, marked("Your role may not do this."))
         if rule.by_hand:
             self._sessions.use(session)
         return None
@@ -207,7 +247,7 @@ class Gate:
     def _to_login(self, scope: Scope) -> Refusal:
         if scope["method"] == "GET" and "text/html" in header(scope, b"accept"):
             return Refusal(303, location=f"{self._policy.base_path}/login")
-        return Refusal(401, "Sign in first.")
+        return Refusal(401, marked("Sign in first."))
 
     def _path(self, scope: Scope) -> str | None:
         """The path below the base path; None outside it."""
@@ -263,14 +303,16 @@ def _securing(send: Send, *, path: str, nonce: str, https: bool) -> Send:
     return secure
 
 
-async def _answer(send: Send, refusal: Refusal) -> None:
-    body = refusal.text.encode()
+async def _answer(send: Send, refusal: Refusal, texts: Texts, *, asks: bool = False) -> None:
+    body = texts(refusal.text).encode() if refusal.text else b""
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
     ]
     if refusal.status == 408:
         headers.append((b"connection", b"close"))  # the rest of the body is not waited for
+    if refusal.status == 401 and asks:  # players send theirs only when they are asked
+        headers.append((b"www-authenticate", b'Basic realm="token"'))
     if refusal.location:
         headers.append((b"location", refusal.location.encode()))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})

@@ -5,13 +5,17 @@ here. The listener is bound to the loopback, and a proxy that was led to it by m
 by the headers that proxies add. Nothing can be changed from here, and nobody is signed in.
 """
 
-from fastapi import FastAPI, WebSocket
+from collections.abc import Callable, Sequence
+
+from fastapi import FastAPI, Request, WebSocket
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from appliance.web.asgi import App, Receive, Scope, Send, header
+from appliance.texts import Languages
+from appliance.web.asgi import App, Receive, Scope, Send, header, texts_of
 from appliance.web.live import LiveHub
 from appliance.web.plain import secured_application
+from appliance.web.reach import Place
 from appliance.web.templates import STATIC, Pages
 
 HOSTS = {"127.0.0.1", "localhost", "[::1]"}
@@ -22,14 +26,17 @@ METHODS = {"GET", "HEAD"}
 NOT_FOR_YOU = "This is for the box's own screen."
 
 
-def kiosk_application(hub: LiveHub, pages: Pages) -> App:
+def kiosk_application(
+    hub: LiveHub, pages: Pages, languages: Languages, places: Callable[[], Sequence[Place]]
+) -> App:
     """The player, its files and its WebSocket; nothing else.
 
     Args:
         hub: brings the pictures.
         pages: renders our templates, without a base path.
+        languages: of whoever stands before the box.
+        places: addresses under which others reach the page, asked at each loading.
     """
-    player = pages.render("player.html")
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.mount("/static", StaticFiles(directory=STATIC))
 
@@ -38,18 +45,22 @@ def kiosk_application(hub: LiveHub, pages: Pages) -> App:
         return RedirectResponse("/player?kiosk=1", status_code=303)
 
     @app.get("/player")
-    async def show_player() -> Response:
-        return HTMLResponse(player)
+    def show_player(request: Request) -> Response:
+        """Not `async`: in a thread of its own, since it asks the network interfaces."""
+        texts = texts_of(request.scope)
+        return HTMLResponse(pages.render("player.html", texts, places=places()))
 
     @app.websocket("/live")
     async def live(socket: WebSocket) -> None:
         await hub.serve_kiosk(socket)
 
-    return _for_this_box_alone(secured_application(app))
+    refusal = PlainTextResponse(NOT_FOR_YOU, status_code=403)
+    return _for_this_box_alone(
+        secured_application(app, languages), secured_application(refusal, languages)
+    )
 
 
-def _for_this_box_alone(app: App) -> App:
-    refuse = secured_application(PlainTextResponse(NOT_FOR_YOU, status_code=403))
+def _for_this_box_alone(app: App, refuse: App) -> App:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or _is_own(scope):

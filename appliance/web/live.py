@@ -7,7 +7,8 @@ and nothing piles up for it.
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.readings import StationReading
+from appliance.texts import Texts
+from appliance.web.asgi import texts_of
 from appliance.web.gate import SESSION_KEY, SESSION_OVER, TOKEN_KEY
 from appliance.web.messages import picture_message, station_message
 from appliance.web.sessions import Session, Sessions
@@ -35,6 +38,7 @@ class _Viewer:
 
     session: Session | None
     token: str
+    texts: Texts
     watching: set[str] = field(default_factory=set)
     ready: set[str] = field(default_factory=set)
     sent: dict[str, int] = field(default_factory=dict)
@@ -73,6 +77,7 @@ class LiveHub:
         self._reading: Callable[[], StationReading]
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._viewers: list[_Viewer] = []
+        self._guests = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
         self._closing = False
 
@@ -83,7 +88,17 @@ class LiveHub:
 
     def count(self) -> int:
         """Open viewers; may be asked from any thread."""
-        return len(self._viewers)
+        return len(self._viewers) + self._guests
+
+    @contextmanager
+    def seat(self) -> Iterator[bool]:
+        """Counts one more, who watches by other means; gives whether there is room for them."""
+        is_free = self.count() < self._limit
+        self._guests += is_free
+        try:
+            yield is_free
+        finally:
+            self._guests -= is_free
 
     def publish(self, picture: LivePicture) -> None:
         """Called by the encoder's thread; never waits."""
@@ -113,16 +128,17 @@ class LiveHub:
 
     async def serve(self, socket: WebSocket) -> None:
         """One viewer whom the gate has let in, from connect to goodbye."""
-        await self._serve(socket, _Viewer(socket.scope[SESSION_KEY], socket.scope[TOKEN_KEY]))
+        scope = socket.scope
+        await self._serve(socket, _Viewer(scope[SESSION_KEY], scope[TOKEN_KEY], texts_of(scope)))
 
     async def serve_kiosk(self, socket: WebSocket) -> None:
         """The box's own screen; whoever calls this has seen to it that it is nobody else."""
-        await self._serve(socket, _Viewer(None, ""))
+        await self._serve(socket, _Viewer(None, "", texts_of(socket.scope)))
 
     async def _serve(self, socket: WebSocket, viewer: _Viewer) -> None:
         self._event_loop = asyncio.get_running_loop()
         await socket.accept()
-        if len(self._viewers) >= self._limit:
+        if self.count() >= self._limit:
             await socket.close(TOO_MANY)
             return
         self._viewers.append(viewer)
@@ -194,7 +210,8 @@ class LiveHub:
     def _reading_text(self, viewer: _Viewer) -> str:
         session = viewer.session
         who = {"user": session.user, "role": str(session.role)} if session is not None else {}
-        message = station_message(self._reading(), {**self._station, **who}, self._confidence)
+        station = {**self._station, **who}
+        message = station_message(self._reading(), station, self._confidence, viewer.texts)
         if session is not None:
             message["session"] = self._sessions.end_of(session)
         return json.dumps(message, separators=(",", ":"))

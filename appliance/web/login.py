@@ -21,7 +21,8 @@ from appliance.errors import ApplianceError
 from appliance.settings import Role, User
 from appliance.settings.secrets import DUMMY_HASH, verify_password
 from appliance.stores import Audit
-from appliance.web.asgi import cookie_of, header
+from appliance.texts import marked
+from appliance.web.asgi import cookie_of, header, texts_of
 from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
 from appliance.web.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
 from appliance.web.sessions import Sessions
@@ -31,10 +32,12 @@ from appliance.web.throttle import Throttle
 CHECKS_AT_A_TIME = 2
 CHECKS_WAITING = 16  # beyond those two; a few seconds' worth on a small box
 BUSY_S = 5  # when to come again where even these are taken
-WRONG = "User or password is wrong."
-TOO_OFTEN = "Too many wrong passwords."
-BUSY = "Too many people sign in at once. Try again in a few seconds."
-NOBODY = "Nobody can sign in yet: set APPLIANCE_AUTH__USERS."
+WRONG = marked("User or password is wrong.")
+TOO_OFTEN = marked("Too many wrong passwords.")
+BUSY = marked("Too many people sign in at once. Try again in a few seconds.")
+NOBODY = marked("Nobody can sign in yet: set APPLIANCE_AUTH__USERS.")
+BY_PROXY = marked("by the proxy")
+UNKNOWN_USER = marked("unknown user")
 NICE = 10  # of the threads that hash: cameras, inference and every other request go first
 LEFT = "left"  # in the query of the form: somebody has just signed out, so ask before signing on
 
@@ -103,9 +106,10 @@ class Login:
         if vouched is not None and LEFT not in request.query_params and request.method == "GET":
             # Not a redirect: a browser that comes from the sign-on's own site would follow it
             # without the new cookie, for ever.
-            entered = HTMLResponse(self._pages.render("entered.html", person=vouched.name))
-            return self._enter(request, entered, vouched.name, vouched.role, detail="by the proxy")
-        return self._page("" if self._people or vouched else NOBODY, vouched=vouched)
+            texts = texts_of(request.scope)
+            entered = HTMLResponse(self._pages.render("entered.html", texts, person=vouched.name))
+            return self._enter(request, entered, vouched.name, vouched.role, detail=BY_PROXY)
+        return self._page(request, "" if self._people or vouched else NOBODY, vouched=vouched)
 
     async def sign_in(self, request: Request) -> Response:
         """Check the form; a new session on success, the form again otherwise."""
@@ -113,19 +117,19 @@ class Login:
         user, password = (str(form.get(name, "")) for name in ("user", "password"))
         address = request.scope[ADDRESS_KEY]
         if self._under_way >= CHECKS_AT_A_TIME + CHECKS_WAITING:
-            return self._page(BUSY, user=user, status=503, wait_s=BUSY_S)
+            return self._page(request, BUSY, user=user, status=503, wait_s=BUSY_S)
         if wait_s := self._throttle.enter(user, address):
-            return self._page(TOO_OFTEN, user=user, status=429, wait_s=wait_s)
+            return self._page(request, TOO_OFTEN, user=user, status=429, wait_s=wait_s)
         person = self._people.get(user)
         try:
             right = await self._is_right(person, password)
         except ApplianceError as error:
             logger.error("sign-in: {}", error.sentence())
-            return self._page(error.sentence(), user=user, status=503)
+            return self._page(request, error.sentence(), user=user, status=503)
         if person is None or not right:
             self._tell_refused(person, address)
             wait_s = self._throttle.wait_s(user, address)
-            return self._page(WRONG, user=user, status=403, wait_s=wait_s)
+            return self._page(request, WRONG, user=user, status=403, wait_s=wait_s)
         self._throttle.succeeded(user, address)
         response = RedirectResponse(f"{self._policy.base_path}/ui/", status_code=303)
         return self._enter(request, response, person.name, person.role)
@@ -148,7 +152,6 @@ class Login:
         self._sessions.close(cookie_of(request.scope, self._policy.cookie))
         agent = header(request.scope, b"user-agent")
         token = self._sessions.open(user, role, address=address, agent=agent)
-        logger.bind(user=user, address=address).info("signed in")
         self._audit.note("sign_in", user=user, address=address, detail=detail)
         response.set_cookie(
             self._policy.cookie,
@@ -164,7 +167,7 @@ class Login:
         """Never what was typed: some type their password where the name belongs."""
         logger.bind(address=address).warning("sign-in refused")
         name = person.name if person is not None else ""
-        detail = "" if person is not None else "unknown user"
+        detail = "" if person is not None else UNKNOWN_USER
         self._audit.note("sign_in_refused", user=name, address=address, detail=detail)
 
     async def _is_right(self, person: _Person | None, password: str) -> bool:
@@ -180,6 +183,7 @@ class Login:
 
     def _page(
         self,
+        request: Request,
         error: str,
         *,
         user: str = "",
@@ -187,10 +191,15 @@ class Login:
         wait_s: float = 0.0,
         vouched: Vouched | None = None,
     ) -> HTMLResponse:
-        seconds = math.ceil(wait_s)
+        texts, seconds = texts_of(request.scope), math.ceil(wait_s)
         sign_on = vouched.name if vouched is not None else ""
         text = self._pages.render(
-            "login.html", error=error, user=user, wait_s=seconds, sign_on=sign_on
+            "login.html",
+            texts,
+            error=texts.sentence(error),
+            user=user,
+            wait_s=seconds,
+            sign_on=sign_on,
         )
         headers: Mapping[str, str] = {"Retry-After": str(seconds)} if seconds else {}
         return HTMLResponse(text, status_code=status, headers=headers)

@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance.pipeline.encoder import LivePicture
 from appliance.readings import CameraReading, EngineReading, OverrideReading, StationReading
+from appliance.texts import Texts
 from appliance.values import EngineState
 
 
@@ -41,7 +42,7 @@ def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
 
 
 def station_message(
-    reading: StationReading, station: Mapping[str, str], confidence: float
+    reading: StationReading, station: Mapping[str, str], confidence: float, texts: Texts
 ) -> dict[str, Any]:
     """The station for the page; see the protocol in ARCHITECTURE.md.
 
@@ -49,6 +50,7 @@ def station_message(
         reading: now.
         station: name, version, and who is looking.
         confidence: the station's floor of scores, by the settings.
+        texts: of the language that sentences are in; names and states stay as they are.
     """
     # The one to look at: a failed model must not hide behind one that runs.
     override = reading.override
@@ -57,12 +59,12 @@ def station_message(
         "type": "station",
         "now_s": round(reading.now_s, 3),
         "station": dict(station),
-        "health": {"state": reading.health, "reasons": reading.reasons},
-        "engine": _engine(worst) if worst else None,
+        "health": {"state": reading.health, "reasons": [*map(texts.sentence, reading.reasons)]},
+        "engine": _engine(worst, texts) if worst else None,
         "disk": {"used_percent": _percent(reading.disk_used)},
         "confidence": override.confidence if override else confidence,
         "override": _override(override) if override else None,
-        "cameras": [_camera(camera) for camera in reading.cameras],
+        "cameras": [_camera(camera, texts) for camera in reading.cameras],
     }
 
 
@@ -75,7 +77,7 @@ def _soundness(engine: EngineReading) -> float:
     ).index(engine.state) - engine.is_fallback / 2
 
 
-def _engine(engine: EngineReading) -> dict[str, Any]:
+def _engine(engine: EngineReading, texts: Texts) -> dict[str, Any]:
     state = "building" if engine.state is EngineState.WAITING else str(engine.state)
     sentence = engine.sentence
     if engine.is_fallback:
@@ -86,8 +88,8 @@ def _engine(engine: EngineReading) -> dict[str, Any]:
         "running": engine.running,
         "precision": engine.precision,
         "state": state,
-        "sentence": sentence,
-        "next": engine.next_step,
+        "sentence": texts.sentence(sentence),
+        "next": texts.sentence(engine.next_step),
         "progress": engine.progress if engine.state is EngineState.BUILDING else None,
     }
 
@@ -96,9 +98,10 @@ def _override(override: OverrideReading) -> dict[str, Any]:
     return {**asdict(override), "since_s": round(override.since_s, 3)}
 
 
-def _camera(camera: CameraReading) -> dict[str, Any]:
+def _camera(camera: CameraReading, texts: Texts) -> dict[str, Any]:
     document = asdict(camera)
-    document["next"] = document.pop("next_step")
+    document["sentence"] = texts.sentence(camera.sentence)
+    document["next"] = texts.sentence(document.pop("next_step"))
     document["dropped_total"] = document.pop("dropped")
     for unsaid in ("grabbed", "inferred", "drops", "reconnects"):
         del document[unsaid]

@@ -1,13 +1,19 @@
 """The Gradio page: the bar at the top and the tabs, mounted below the base path."""
 
+import warnings
+from dataclasses import replace
+
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import PlainTextResponse, Response
 
 from appliance.registry import plugins
+from appliance.texts import Languages
 from appliance.web import tabs
+from appliance.web.asgi import texts_of
 from appliance.web.context import TabContext
+from appliance.web.deferred import place_of
 from appliance.web.gate import SESSION_KEY
 from appliance.web.tabs import Tab
 from appliance.web.theme import theme
@@ -15,57 +21,78 @@ from appliance.web.theme import theme
 TITLE = "Vision Appliance"
 SWEEP_S = 600  # Gradio's temporary files: how often they are looked at,
 KEEP_S = 1800  # and how old they may become
+PAGES = 100  # open ones whose state Gradio keeps, at some 100 kB; the one unused longest goes first
 
 
-def page_application(context: TabContext) -> FastAPI:
-    """An application with the page at the base path's /ui."""
+def page_application(context: TabContext, languages: Languages) -> FastAPI:
+    """An application with the page at the base path's /ui, in every language."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     path = f"{context.base}/ui"
-    gr.mount_gradio_app(
-        app,
-        _blocks(context),
-        path,
-        root_path=path,
-        auth_dependency=_user,
-        theme=theme(),
-        footer_links=[],
-        show_error=False,
-        run_history=False,
-        ssr_mode=False,
-        app_kwargs={
-            "openapi_url": None,
-            "docs_url": None,
-            "redoc_url": None,
-            "exception_handlers": {RequestValidationError: _malformed},
-        },
-    )
+    with warnings.catch_warnings():
+        # Each language is a page of Gradio's, and of several it says what nobody has asked for.
+        warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
+        gr.mount_gradio_app(
+            app,
+            _blocks(context, languages),
+            path,
+            root_path=path,
+            auth_dependency=_user,
+            theme=theme(),
+            footer_links=[],
+            show_error=False,
+            run_history=False,
+            ssr_mode=False,
+            app_kwargs={
+                "openapi_url": None,
+                "docs_url": None,
+                "redoc_url": None,
+                # The second is an event that no page has.
+                "exception_handlers": {RequestValidationError: _malformed, KeyError: _malformed},
+            },
+        )
     return app
 
 
-def _blocks(context: TabContext) -> gr.Blocks:
-    known = sorted(plugins(tabs, "TAB", Tab).values(), key=lambda tab: tab.order)
+def _blocks(context: TabContext, languages: Languages) -> gr.Blocks:
+    """One page of Gradio's for each language; all of it is made with its texts."""
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, KEEP_S)
     ) as blocks:
-        header = context.pages.render("header.html")
-        gr.Markdown(header, sanitize_html=False, latex_delimiters=[], elem_classes="bare")
-        shown: list[tuple[Tab, gr.Tab]] = []
-        with gr.Tabs(elem_classes="pages"):
-            for tab in known:
-                with gr.Tab(tab.title, visible=tab.role is known[0].role) as component:
-                    tab.build(context, blocks)
-                shown.append((tab, component))
-
-        def by_role(request: gr.Request) -> list[gr.Tab]:
-            return [gr.Tab(visible=context.may(request.username, tab.role)) for tab, _ in shown]
-
-        blocks.load(by_role, outputs=[component for _, component in shown], show_progress="hidden")
+        blocks.state_session_capacity = PAGES
+        for language, texts in languages.all().items():
+            place = place_of(language)
+            if place:
+                # What `blocks.route` does, which would make all of Gradio's routes once more.
+                blocks.pages.append((place, language, False))
+                blocks.current_page = place
+            _fill(replace(context, texts=texts), blocks)
     return blocks  # type: ignore[no-any-return] # gradio's context managers are untyped
 
 
-async def _malformed(_request: Request, _error: Exception) -> Response:
+def _fill(context: TabContext, blocks: gr.Blocks) -> None:
+    found = plugins(tabs, "TAB", Tab).items()
+    known = sorted(found, key=lambda item: item[1].order)
+    first = known[0][1]
+    header = context.pages.render("header.html", context.texts)
+    gr.Markdown(header, sanitize_html=False, latex_delimiters=[], elem_classes="bare")
+    shown: list[tuple[Tab, gr.Tab]] = []
+    with gr.Tabs(elem_classes="pages"):
+        for name, tab in known:
+            title, place = context.texts(tab.title), f"page-{name}"
+            with gr.Tab(title, elem_id=place, visible=tab.role is first.role) as component:
+                tab.build(context, blocks)
+            shown.append((tab, component))
+
+    def by_role(request: gr.Request) -> list[gr.Tab]:
+        return [gr.Tab(visible=context.may(request.username, tab.role)) for tab, _ in shown]
+
+    blocks.load(by_role, outputs=[component for _, component in shown], show_progress="hidden")
+
+
+async def _malformed(request: Request, _error: Exception) -> Response:
     """Instead of the library's answer, which repeats what was sent and fails at what is no text."""
-    return PlainTextResponse("The request is malformed.", status_code=422)
+    texts = texts_of(request.scope)
+    return PlainTextResponse(texts("The request is malformed."), status_code=422)
 
 
 def _user(request: Request) -> str | None:

@@ -1,13 +1,17 @@
-"""Applications that stand before no gate: their answers carry its headers all the same."""
+"""Applications that stand before no gate: headers and language are as behind it all the same."""
 
-from appliance.web.asgi import App, Message, Receive, Scope, Send
+from appliance.texts import Languages
+from appliance.web.asgi import App, Message, Receive, Scope, Send, note_language
 from appliance.web.headers import secured
 
 
-def secured_application(app: App) -> App:
-    """`app`, whose answers tell browsers what the gate's would."""
+def secured_application(app: App, languages: Languages) -> App:
+    """`app`, whose answers tell browsers what the gate's would, and whose scope has the texts."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            note_language(scope, languages)
+
         async def secure(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = message.get("headers", [])

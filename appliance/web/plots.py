@@ -13,6 +13,7 @@ from html import escape
 
 import numpy as np
 
+from appliance.texts import Texts
 from appliance.values import F32
 
 DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 5", "5 2 1 2")
@@ -24,6 +25,7 @@ LEFT, RIGHT = 9.0, 80.0  # of its width: where the plot begins, and where names 
 LABEL_GAP = 9.0  # between two names, percent of the height
 SIZE = 1000  # the plot's own coordinates run from 0 to this
 LARGEST = 1e12  # far beyond everything that is plotted; keeps the scale's arithmetic finite
+DECIMALS = 3  # of the steps of a scale, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Row:
     highest: str
 
 
-def plot(title: str, lines: Sequence[Line], ago_s: F32, window: Window) -> str:
+def plot(title: str, lines: Sequence[Line], ago_s: F32, window: Window, texts: Texts) -> str:
     """One plot as an SVG element, with a sentence for those who do not see it.
 
     Args:
@@ -79,14 +81,15 @@ def plot(title: str, lines: Sequence[Line], ago_s: F32, window: Window) -> str:
         lines: one for each camera.
         ago_s: (N,) float32, how long before now each value was taken.
         window: the time that is shown.
+        texts: of the language that it is in.
     """
     step, top = _scale(lines)
     named = 1 < len(lines) <= MOST_LABELS
     right = RIGHT if named else 100.0
     across = np.rint((1 - np.clip(ago_s / window.span_s, 0, 1)) * SIZE).astype(int).tolist()
     parts = [
-        f'<svg class="plot" role="img" aria-label="{escape(sentence(title, lines))}">',
-        *_grid(step, top, right),
+        f'<svg class="plot" role="img" aria-label="{escape(sentence(title, lines, texts))}">',
+        *_grid(step, top, right, texts),
         *_times(window, right),
         f'<svg x="{LEFT}%" y="{TOP}%" width="{right - LEFT}%" height="{FLOOR - TOP}%"'
         f' viewBox="0 0 {SIZE} {SIZE}" preserveAspectRatio="none">',
@@ -98,29 +101,25 @@ def plot(title: str, lines: Sequence[Line], ago_s: F32, window: Window) -> str:
     return "".join(parts)
 
 
-def rows(lines: Sequence[Line]) -> list[Row]:
+def rows(lines: Sequence[Line], texts: Texts) -> list[Row]:
     """The lines in figures."""
-    return [_row(line, index) for index, line in enumerate(lines)]
+    return [_row(line, index, texts) for index, line in enumerate(lines)]
 
 
-def sentence(title: str, lines: Sequence[Line]) -> str:
+def sentence(title: str, lines: Sequence[Line], texts: Texts) -> str:
     """The plot in one sentence."""
     known = [values for line in lines if len(values := _known(line))]
     if not known:
-        return f"{title}, last hour: nothing is known."
-    lowest = min(float(values.min()) for values in known)
-    highest = max(float(values.max()) for values in known)
-    cameras = f"{len(known)} of {len(lines)} camera{'s' * (len(lines) != 1)}"
-    return f"{title}, last hour, {cameras}: from {figure(lowest)} to {figure(highest)}."
-
-
-def figure(value: float | None) -> str:
-    """One decimal below 100, none above, a dash where it is unknown."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if abs(value) >= LARGEST:
-        return f"{value:.0e}"
-    return f"{value:.{0 if abs(value) >= 99.95 else 1}f}"
+        return texts("{title}, last hour: nothing is known.", title=title)
+    return texts.plural(
+        "{title}, last hour, {known} of {count} camera: from {lowest} to {highest}.",
+        "{title}, last hour, {known} of {count} cameras: from {lowest} to {highest}.",
+        len(lines),
+        title=title,
+        known=len(known),
+        lowest=texts.figure(min(float(values.min()) for values in known)),
+        highest=texts.figure(max(float(values.max()) for values in known)),
+    )
 
 
 def time_of_day(at_s: float, pattern: str = "%H:%M") -> str:
@@ -132,11 +131,12 @@ def _known(line: Line) -> F32:
     return line.values[np.isfinite(line.values)]
 
 
-def _row(line: Line, index: int) -> Row:
+def _row(line: Line, index: int, texts: Texts) -> Row:
     known = _known(line)
     last = float(line.values[-1]) if len(line.values) else None
     lowest, highest = (float(known.min()), float(known.max())) if len(known) else (None, None)
-    return Row(line.name, _style(index), figure(last), figure(lowest), figure(highest))
+    figures = (texts.figure(value) for value in (last, lowest, highest))
+    return Row(line.name, _style(index), *figures)
 
 
 def _style(index: int) -> str:
@@ -159,11 +159,14 @@ def _down(value: float, top: float) -> float:
     return TOP + (1 - min(max(value / top, 0.0), 1.0)) * (FLOOR - TOP)
 
 
-def _grid(step: float, top: float, right: float) -> Iterator[str]:
+def _grid(step: float, top: float, right: float, texts: Texts) -> Iterator[str]:
+    decimals = max(0, min(DECIMALS, -math.floor(math.log10(step))))
     for index in range(round(top / step) + 1):
         y = f"{_down(index * step, top):.1f}%"
         yield f'<line class="grid" x1="{LEFT}%" x2="{right}%" y1="{y}" y2="{y}"></line>'
-        yield f'<text x="{LEFT - 2}%" y="{y}" dy="0.35em" text-anchor="end">{index * step:g}</text>'
+        value = round(index * step, decimals)
+        label = texts.number(value, 0 if value.is_integer() else decimals)
+        yield f'<text x="{LEFT - 2}%" y="{y}" dy="0.35em" text-anchor="end">{label}</text>'
 
 
 def _times(window: Window, right: float) -> Iterator[str]:

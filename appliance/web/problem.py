@@ -5,20 +5,22 @@ Strangers see it, so it names variables, forms and examples, never a value. Noth
 
 from collections.abc import Sequence
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from appliance.settings import Problem
-from appliance.web.asgi import App
+from appliance.texts import Languages
+from appliance.web.asgi import App, texts_of
 from appliance.web.plain import secured_application
 from appliance.web.templates import STATIC, Pages
 
 
-def problem_application(problems: Sequence[Problem], *, base: str, version: str) -> App:
+def problem_application(
+    problems: Sequence[Problem], languages: Languages, *, base: str, version: str
+) -> App:
     """Answers every page with the list of problems, and every readiness check with no."""
     pages = Pages(base=base, station_name="", version=version)
-    text = pages.render("problem.html", problems=problems)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.mount(f"{base}/static/public", StaticFiles(directory=STATIC / "public"))
 
@@ -27,9 +29,10 @@ def problem_application(problems: Sequence[Problem], *, base: str, version: str)
         return JSONResponse({"status": "live"})
 
     @app.get("/{path:path}")
-    async def page(path: str) -> Response:
+    async def page(request: Request, path: str) -> Response:
         if path.removeprefix(base.lstrip("/")).strip("/") == "api/ready":
             return JSONResponse({"ready": False, "health": "failed"}, status_code=503)
+        text = pages.render("problem.html", texts_of(request.scope), problems=problems)
         return HTMLResponse(text, status_code=503)
 
-    return secured_application(app)
+    return secured_application(app, languages)

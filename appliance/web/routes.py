@@ -10,6 +10,7 @@ from enum import Enum
 from appliance.settings import Role
 from appliance.settings.model import MOST_PICTURE_MB
 from appliance.settings.tokens import TokenScope
+from appliance.texts import LANGUAGES
 
 KIB = 1024
 
@@ -32,6 +33,7 @@ class Rule:
         page: a document that gets a nonce into its script tags.
         by_hand: a person's doing, which keeps a session alive; a page that refreshes itself
             does not.
+        opened_by: a token with this scope does as well as a session.
     """
 
     pattern: re.Pattern[str]
@@ -40,6 +42,7 @@ class Rule:
     body_limit: int = 0
     page: bool = False
     by_hand: bool = True
+    opened_by: TokenScope | None = None
 
 
 def _rule(
@@ -49,9 +52,10 @@ def _rule(
     body_limit: int = 0,
     page: bool = False,
     by_hand: bool = True,
+    opened_by: TokenScope | None = None,
 ) -> Rule:
     names = frozenset(methods or ("GET", "HEAD"))
-    return Rule(re.compile(pattern), audience, names, body_limit, page, by_hand)
+    return Rule(re.compile(pattern), audience, names, body_limit, page, by_hand, opened_by)
 
 
 _ID = r"[A-Za-z0-9_-]{1,64}"
@@ -75,6 +79,14 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/player", Role.VIEWER),
     _rule(r"/static/(?!public/)[a-z0-9/._-]+", Role.VIEWER),
     _rule(r"/live", Role.VIEWER, "WEBSOCKET"),
+    # And programs that record or show what cameras see.
+    _rule(
+        r"/api/cameras/[a-z0-9_]+/(stream|snapshot)",
+        Role.VIEWER,
+        "GET",
+        by_hand=False,
+        opened_by=TokenScope.PICTURES,
+    ),
     # Operators.
     _rule(REPORT.pattern, Role.OPERATOR),
     _rule(r"/api/inspect", Role.OPERATOR, "POST", body_limit=MOST_PICTURE_MB * 1_000_000),
@@ -84,7 +96,7 @@ RULES: tuple[Rule, ...] = (
     # Admins.
     _rule(r"/api/support-bundle", Role.ADMIN, "GET"),
     # Gradio's page: the document, its files, and the events of the tabs.
-    _rule(r"/ui/", Role.VIEWER, page=True),
+    _rule(rf"/ui/({'|'.join(LANGUAGES[1:])})?", Role.VIEWER, page=True),
     _rule(r"/ui/config", Role.VIEWER),
     _rule(r"/ui/theme\.css", Role.VIEWER),
     _rule(r"/ui/(assets|static|svelte)/[A-Za-z0-9/._@-]+", Role.VIEWER),

@@ -19,16 +19,19 @@ from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import CONTENT_TYPE, Metrics
 from appliance.readings import StationReading
 from appliance.stores import Audit
+from appliance.texts import Languages, marked
 from appliance.values import Stage
-from appliance.web.asgi import Receive, Scope, Send
+from appliance.web.asgi import Receive, Scope, Send, texts_of
 from appliance.web.bundle import SupportBundle
 from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
 from appliance.web.gate import SESSION_KEY, Gate, GatePolicy
+from appliance.web.importing import import_gradio
 from appliance.web.inspecting import Inspecting
 from appliance.web.live import LiveHub
 from appliance.web.login import Login
+from appliance.web.mjpeg import Streams
 from appliance.web.overriding import Overriding
 from appliance.web.reach import CERTIFICATE_PATH
 from appliance.web.sessions import Sessions
@@ -47,6 +50,7 @@ class WebParts:
         audit: what people did.
         login: the way in.
         hub: the live view.
+        streams: pictures for programs.
         metrics: for Prometheus.
         reading: the station now.
         pages: our own pages.
@@ -55,6 +59,7 @@ class WebParts:
         start_up: is told when the page is up.
         inspecting: looks at single pictures.
         overriding: changes what counts as seen.
+        languages: in which people read the page.
     """
 
     policy: GatePolicy
@@ -62,6 +67,7 @@ class WebParts:
     audit: Audit
     login: Login
     hub: LiveHub
+    streams: Streams
     metrics: Metrics
     reading: Callable[[], StationReading]
     pages: Pages
@@ -70,21 +76,22 @@ class WebParts:
     start_up: StartUp
     inspecting: Inspecting
     overriding: Overriding
+    languages: Languages
 
 
 def web_application(parts: WebParts) -> Gate:
     """The ASGI application, gate included."""
     base = parts.policy.base_path
     page = DeferredPage(
-        lambda: _make_page(parts.tabs),
-        waiting=parts.pages.render("waiting.html", failed=False),
-        failed=parts.pages.render("waiting.html", failed=True),
+        lambda: _make_page(parts.tabs, parts.languages),
+        waiting=lambda texts, failed: parts.pages.render("waiting.html", texts, failed=failed),
         on_ready=lambda: parts.start_up.reached(Stage.PAGE),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
     app.include_router(parts.inspecting.router(), prefix=base)
     app.include_router(parts.overriding.router(), prefix=base)
+    app.include_router(parts.streams.router(), prefix=base)
     app.include_router(_own_routes(parts), prefix=base)
     app.include_router(_file_routes(parts), prefix=base)
     app.mount(f"{base}/static", StaticFiles(directory=STATIC))
@@ -94,27 +101,33 @@ def web_application(parts: WebParts) -> Gate:
         chosen = page if str(scope.get("path", "")).startswith(f"{base}/ui/") else app
         await chosen(scope, receive, send)
 
-    return Gate(dispatch, parts.policy, parts.sessions, page_head=parts.pages.render("head.html"))
+    return Gate(
+        dispatch,
+        parts.policy,
+        parts.sessions,
+        languages=parts.languages,
+        page_head=lambda texts: parts.pages.render("head.html", texts),
+    )
 
 
-def _make_page(context: TabContext) -> FastAPI:
-    from appliance.web.page import page_application  # noqa: PLC0415 - takes seconds
+def _make_page(context: TabContext, languages: Languages) -> FastAPI:
+    import_gradio()
+    from appliance.web.page import page_application  # noqa: PLC0415 - Gradio has to be there
 
-    return page_application(context)
+    return page_application(context, languages)
 
 
 def _own_routes(parts: WebParts) -> APIRouter:
     router = APIRouter()
     base = parts.policy.base_path
-    player = parts.pages.render("player.html")
 
     @router.api_route("/", methods=READ)
     async def home() -> Response:
         return RedirectResponse(f"{base}/ui/", status_code=303)
 
     @router.api_route("/player", methods=READ)
-    async def show_player() -> Response:
-        return HTMLResponse(player)
+    async def show_player(request: Request) -> Response:
+        return HTMLResponse(parts.pages.render("player.html", texts_of(request.scope), places=()))
 
     @router.api_route("/api/health", methods=READ)
     async def health() -> Response:
@@ -161,7 +174,7 @@ def _file_routes(parts: WebParts) -> APIRouter:
     router = APIRouter()
 
     @router.api_route("/engines/{model}/report", methods=READ)
-    def engine_report(model: str) -> Response:
+    def engine_report(request: Request, model: str) -> Response:
         """Not `async`: in a thread of its own, since it reads a file.
 
         The name is looked up among the models in use; it never becomes a path.
@@ -169,11 +182,12 @@ def _file_routes(parts: WebParts) -> APIRouter:
         in_use = {engine.model for engine in parts.reading().engines}
         path = parts.tabs.report(model) if model in in_use else None
         if path is None:
-            return PlainTextResponse("This model has no report.", status_code=404)
+            texts = texts_of(request.scope)
+            return PlainTextResponse(texts("This model has no report."), status_code=404)
         return FileResponse(path, media_type="text/html; charset=utf-8")
 
     @router.api_route(CERTIFICATE_PATH, methods=READ)
-    def authority() -> Response:
+    def authority(request: Request) -> Response:
         """Not `async`: in a thread of its own, since it reads a file.
 
         Strangers call it, so what is wrong with the file stands on the System page alone.
@@ -183,7 +197,8 @@ def _file_routes(parts: WebParts) -> APIRouter:
         except StoreError:
             found = None
         if found is None:
-            return PlainTextResponse("There is no certificate to trust here.", status_code=404)
+            text = marked("There is no certificate to trust here.")
+            return PlainTextResponse(texts_of(request.scope)(text), status_code=404)
         return Response(found.pem, media_type="application/x-x509-ca-cert")
 
     return router

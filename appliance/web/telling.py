@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import ApplianceError, EngineError, PictureError, SettingsError, SourceError
+from appliance.web.asgi import texts_of
 
 
 class TooLargeError(PictureError):
@@ -34,8 +35,9 @@ def telling(handler: Handler) -> Handler:
             return await handler(request)
         except ApplianceError as error:
             status = next((value for kind, value in STATUS if isinstance(error, kind)), 500)
-            message = str(error)
-            document = {"error": f"{message[:1].upper()}{message[1:]}.", "hint": error.hint}
+            say, message = texts_of(request.scope).sentence, str(error)
+            message = say(f"{message[:1].upper()}{message[1:]}.")
+            document = {"error": message, "hint": say(error.hint)}
             return JSONResponse(document, status_code=status)
 
     return told

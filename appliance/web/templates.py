@@ -4,12 +4,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from appliance.texts import Texts
+
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 
 
 class Pages:
-    """Renders the templates in pages/.
+    """Renders the templates in pages/, where `_` and `plural` say the texts.
 
     Args:
         base: the base path.
@@ -23,6 +25,7 @@ class Pages:
         )
         self._common = {"base": base, "station_name": station_name, "version": version}
 
-    def render(self, name: str, **values: object) -> str:
-        """One page as text."""
-        return self._environment.get_template(name).render(**self._common, **values)
+    def render(self, name: str, texts: Texts, **values: object) -> str:
+        """One page in one language."""
+        said = {"texts": texts, "_": texts.html, "plural": texts.plural}
+        return self._environment.get_template(name).render(**self._common, **said, **values)

@@ -12,7 +12,7 @@ from appliance.pipeline.encoder import LivePicture
 from appliance.readings import OverrideReading
 from appliance.values import Detections, EngineState, FrameStamp, Health, Result
 from appliance.web.messages import picture_message, station_message
-from tests.support.web import CAMERA, ENGINE, READING
+from tests.support.web import CAMERA, ENGINE, ENGLISH_TEXTS, READING
 
 
 def split(message):
@@ -25,7 +25,9 @@ LABELS = ("red", "green")
 
 def told(reading, **station):
     """The message after its way through JSON, which must not hold what browsers cannot read."""
-    return json.loads(json.dumps(station_message(reading, station, 0.3), allow_nan=False))
+    return json.loads(
+        json.dumps(station_message(reading, station, 0.3, ENGLISH_TEXTS), allow_nan=False)
+    )
 
 
 def test_a_picture_carries_its_own_boxes():

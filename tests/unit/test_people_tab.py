@@ -7,7 +7,13 @@ import pytest
 from appliance.errors import StoreError
 from appliance.settings import Role
 from appliance.stores.audit import AuditEvent
-from appliance.web.tabs.people import choices_of, end_session, render_events, render_signed_in
+from appliance.web.tabs.people import (
+    choices_of,
+    end_person,
+    end_session,
+    render_events,
+    render_signed_in,
+)
 from appliance.web.templates import Pages
 from tests.support.fakes import Clock
 from tests.support.web import Audits, make_sessions, tab_context
@@ -55,8 +61,20 @@ def test_a_session_is_ended_once_and_noted_with_who_did_it(context):
         end_session(context, chosen, user="ada", address="192.0.2.1")
     assert context.sessions.find(token) is None
     assert context.audit.notes == [
-        ("session_revoked", "ada", "192.0.2.1", "of vera, 192.0.2.7"),
+        ("session_revoked", "ada", "192.0.2.1", "vera, 192.0.2.7"),
     ]
+
+
+def test_all_sessions_of_a_person_end_at_once(context):
+    """By any one of them; others stay signed in, and one line tells who did it."""
+    tokens = [context.sessions.open("vera", Role.VIEWER) for _ in range(3)]
+    other = context.sessions.open("otto", Role.OPERATOR)
+    session_id = next(one.id for one in context.sessions.list() if one.user == "vera")
+    for _ in range(2):
+        end_person(context, session_id, user="ada", address="192.0.2.1")
+    assert [context.sessions.find(token) for token in tokens] == [None] * 3
+    assert context.sessions.find(other) is not None
+    assert context.audit.notes == [("sessions_revoked", "ada", "192.0.2.1", "vera")]
 
 
 def test_events_that_cannot_be_read_say_why(context):

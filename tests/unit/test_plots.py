@@ -15,12 +15,12 @@ from appliance.web.plots import (
     SIZE,
     Line,
     Window,
-    figure,
     plot,
     rows,
     sentence,
     time_of_day,
 )
+from tests.support.web import ENGLISH_TEXTS
 
 HOUR = Window(now_s=1_767_323_045.0, span_s=3600.0)  # 2026-01-02 03:04:05 UTC
 values = st.lists(
@@ -49,7 +49,7 @@ def line(*numbers, name="Gate"):
 def draw(*lines, window=HOUR):
     count = max((len(each.values) for each in lines), default=0)
     ago_s = np.linspace(window.span_s, 0, count, dtype=np.float32)
-    return ET.fromstring(plot("Rate", lines, ago_s, window))  # noqa: S314 - our own text
+    return ET.fromstring(plot("Rate", lines, ago_s, window, ENGLISH_TEXTS))  # noqa: S314 - our own text
 
 
 def paths(drawing):
@@ -88,7 +88,7 @@ def test_any_series_gives_a_well_formed_picture_inside_its_box(series):
     for path in paths(drawing):
         assert all(0 <= float(number) <= SIZE for number in re.findall(r"[\d.e+-]+", path))
     assert all(0 <= percent <= 100 for percent in percents(drawing))
-    assert len(rows(lines)) == len(lines)
+    assert len(rows(lines, ENGLISH_TEXTS)) == len(lines)
 
 
 def test_an_unknown_value_is_a_gap_and_one_alone_a_dot():
@@ -104,7 +104,7 @@ def test_nothing_known_draws_nothing_and_says_so():
     drawing = draw(line(np.nan, np.nan))
     assert paths(drawing) == [""]
     assert drawing.get("aria-label") == "Rate, last hour: nothing is known."
-    (row,) = rows([line(np.nan, np.nan)])
+    (row,) = rows([line(np.nan, np.nan)], ENGLISH_TEXTS)
     assert (row.last, row.lowest, row.highest) == ("–", "–", "–")
 
 
@@ -157,7 +157,7 @@ def test_lines_are_told_apart_without_colors():
     assert {path.get("stroke-dasharray", "") for path in drawing.iter("path")} == set(DASHES)
     assert sorted(texts(drawing, "name")) == [each.name for each in few]
     many = [line(index, name=f"Camera {index}") for index in range(2 * MOST_LABELS)]
-    styles = [row.style for row in rows(many)]
+    styles = [row.style for row in rows(many, ENGLISH_TEXTS)]
     assert len(set(styles)) == len(many)
     assert texts(draw(*many), "name") == []
     assert texts(draw(line(1)), "name") == []
@@ -179,13 +179,15 @@ def test_a_long_name_is_cut_in_the_picture_and_whole_in_the_table():
     """The picture has room for some letters; the table has room for all."""
     long = line(5, name="Bicycle stand behind the hall")
     assert texts(draw(long, line(3)), "name")[0] == "Bicycle st…"
-    assert rows([long])[0].name == "Bicycle stand behind the hall"
+    assert rows([long], ENGLISH_TEXTS)[0].name == "Bicycle stand behind the hall"
 
 
 def test_a_name_with_markup_is_text():
     """Whatever a camera is called, it does nothing."""
     hostile = '"><script>alert(1)</script>'
-    svg = plot("Rate", [line(1, name=hostile), line(2)], np.zeros(1, np.float32), HOUR)
+    svg = plot(
+        "Rate", [line(1, name=hostile), line(2)], np.zeros(1, np.float32), HOUR, ENGLISH_TEXTS
+    )
     assert "<script" not in svg
     assert len(texts(ET.fromstring(svg), "name")) == 2  # noqa: S314 - our own text
 
@@ -193,12 +195,15 @@ def test_a_name_with_markup_is_text():
 def test_who_does_not_see_the_picture_reads_the_same():
     """A sentence with the range, a table with last, lowest and highest."""
     lines = [line(25.04, 3, 24.9), line(np.nan, np.nan, np.nan, name="Dock")]
-    assert sentence("Rate", lines) == "Rate, last hour, 1 of 2 cameras: from 3.0 to 25.0."
-    assert draw(*lines).get("aria-label") == sentence("Rate", lines)
-    gate, dock = rows(lines)
+    assert (
+        sentence("Rate", lines, ENGLISH_TEXTS)
+        == "Rate, last hour, 1 of 2 cameras: from 3.0 to 25.0."
+    )
+    assert draw(*lines).get("aria-label") == sentence("Rate", lines, ENGLISH_TEXTS)
+    gate, dock = rows(lines, ENGLISH_TEXTS)
     assert (gate.name, gate.last, gate.lowest, gate.highest) == ("Gate", "24.9", "3.0", "25.0")
     assert (dock.name, dock.last) == ("Dock", "–")
-    (row,) = rows([line(25, np.nan)])
+    (row,) = rows([line(25, np.nan)], ENGLISH_TEXTS)
     assert (row.last, row.highest) == ("–", "25.0")
 
 
@@ -215,4 +220,4 @@ def test_who_does_not_see_the_picture_reads_the_same():
 )
 def test_figures_have_one_decimal_below_a_hundred(value, text):
     """As exact as a person needs; unknown is a dash, never 0."""
-    assert figure(value) == text
+    assert ENGLISH_TEXTS.figure(value) == text

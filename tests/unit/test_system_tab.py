@@ -13,12 +13,22 @@ from appliance.pipeline.history import History
 from appliance.readings import OverrideReading
 from appliance.settings import Row
 from appliance.values import CameraState, EngineState, Health
-from appliance.web.overview import camera_row, duration, engine_row, health_lines, measures, plots
+from appliance.web.machine import measures
+from appliance.web.overview import Overview
 from appliance.web.tabs.system import LOG_LINES, render_fixed, render_log, render_overview
 from appliance.web.templates import Pages
 from tests.support.fakes import Clock
-from tests.support.web import CAMERA, ENGINE, HARDWARE, READING, tab_context, whole_web
+from tests.support.web import (
+    CAMERA,
+    ENGINE,
+    ENGLISH_TEXTS,
+    HARDWARE,
+    READING,
+    tab_context,
+    whole_web,
+)
 
+OVERVIEW = Overview(ENGLISH_TEXTS)
 HOSTILE = "<script>alert(1)</script>\n\n    & *x*"
 
 
@@ -28,12 +38,12 @@ def context(reading=READING):
 
 
 def lines(**changes):
-    return {line.title: line for line in health_lines(replace(READING, **changes))}
+    return {line.title: line for line in OVERVIEW.health_lines(replace(READING, **changes))}
 
 
 def figures(reading=READING, **changes):
     """The Machine panel as `title: figure and unit`, and the tones in it."""
-    found = list(measures(replace(HARDWARE, **changes), reading, "/state"))
+    found = list(measures(replace(HARDWARE, **changes), reading, "/state", ENGLISH_TEXTS))
     shown = {measure.title: f"{measure.figure} {measure.rest}".strip() for measure in found}
     return shown, {measure.title: measure.tone for measure in found if measure.tone}
 
@@ -155,7 +165,7 @@ def test_the_engines_row_says_what_was_asked_runs_and_was_proven():
     """Asked, running, precision, verdict with figures, and the model's time on its cameras."""
     proof = "proven: F1 0.997 over 1203 objects of the original"
     reading = replace(READING, cameras=(replace(CAMERA, inference_ms=11.42),))
-    row = engine_row(replace(ENGINE, proof=proof), reading)
+    row = OVERVIEW.engine_row(replace(ENGINE, proof=proof), reading)
     assert row["asked"] == "auto"
     assert row["running"] == "ONNX Runtime CPU 1.0"
     assert row["precision"] == "fp32"
@@ -163,9 +173,9 @@ def test_the_engines_row_says_what_was_asked_runs_and_was_proven():
     assert row["inference_ms"] == "11.4"
     assert (row["state"], row["tone"]) == ("Running", "")
     fallback = replace(ENGINE, fallback="no CUDA device")
-    row = engine_row(fallback, reading)
+    row = OVERVIEW.engine_row(fallback, reading)
     assert (row["state"], row["tone"]) == ("Fallback", "warn")
-    row = engine_row(replace(fallback, sentence="Comparing", progress=0.43), reading)
+    row = OVERVIEW.engine_row(replace(fallback, sentence="Comparing", progress=0.43), reading)
     assert (row["state"], row["progress"]) == ("Fallback, building 43 %", 0.43)
     assert row["running"] == "ONNX Runtime CPU 1.0"
 
@@ -181,7 +191,7 @@ def test_an_engine_that_is_built_shows_how_far_it_is_and_nothing_that_is_not_kno
         proof="",
         progress=0.43,
     )
-    row = engine_row(engine, READING)
+    row = OVERVIEW.engine_row(engine, READING)
     assert row["state"] == "Building 43 %"
     assert {row[key] for key in ("running", "precision", "proof", "inference_ms")} == {"–"}
     text = render_overview(context(replace(READING, engines=(engine,))))
@@ -197,7 +207,7 @@ def test_a_loop_that_stands_still_is_a_fault():
 
 def test_what_is_unknown_of_a_camera_is_a_dash():
     """Never 0: nothing was measured."""
-    row = camera_row(CAMERA)
+    row = OVERVIEW.camera_row(CAMERA)
     assert (row["fps"], row["age"], row["gets"]) == ("–", "–", "– fps")
 
 
@@ -253,7 +263,7 @@ def test_a_missing_gpu_is_told_only_where_an_engine_asks_for_one():
 )
 def test_durations_have_two_units(seconds, text):
     """As exact as a person needs, and no more."""
-    assert duration(seconds) == text
+    assert ENGLISH_TEXTS.duration(seconds) == text
 
 
 def test_rate_age_and_latency_are_plotted_for_each_camera():
@@ -262,7 +272,7 @@ def test_rate_age_and_latency_are_plotted_for_each_camera():
     history = History(["gate", "dock"], clock)
     history.add("gate", 25.0, 38.0, 11.0)
     dock = replace(CAMERA, key="dock", name="Dock")
-    drawn = plots(replace(READING, cameras=(CAMERA, dock)), history.hour())
+    drawn = OVERVIEW.plots(replace(READING, cameras=(CAMERA, dock)), history.hour())
     assert [plot.title for plot in drawn] == ["Rate", "Age", "Latency"]
     assert [plot.rows[0].last for plot in drawn] == ["25.0", "38.0", "11.0"]
     for plot in drawn:
@@ -273,7 +283,7 @@ def test_rate_age_and_latency_are_plotted_for_each_camera():
 
 def documents(shown):
     yield render_overview(shown)
-    yield render_log(shown, "All", "")
+    yield render_log(shown, "", "")
     yield render_fixed(shown, is_admin=True)
 
 
@@ -335,14 +345,14 @@ def shown_lines(text):
 @pytest.mark.parametrize(
     ("level", "text", "expected"),
     [
-        ("All", "", ["401 Unauthorized", "stalled for 6 s", "live again"]),
-        ("Warnings", "", ["401 Unauthorized", "stalled for 6 s"]),
-        ("Errors", "", ["401 Unauthorized"]),
-        ("All", " DOCK ", ["401 Unauthorized", "live again"]),
-        ("Warnings", "gate", ["stalled for 6 s"]),
+        ("", "", ["401 Unauthorized", "stalled for 6 s", "live again"]),
+        ("warning", "", ["401 Unauthorized", "stalled for 6 s"]),
+        ("error", "", ["401 Unauthorized"]),
+        ("", " DOCK ", ["401 Unauthorized", "live again"]),
+        ("warning", "gate", ["stalled for 6 s"]),
         ("no such level", "", ["401 Unauthorized", "stalled for 6 s", "live again"]),
         (None, None, ["401 Unauthorized", "stalled for 6 s", "live again"]),
-        ("Errors", "gate", []),
+        ("error", "gate", []),
     ],
 )
 def test_the_log_is_filtered_by_severity_and_text_the_newest_first(
@@ -356,8 +366,8 @@ def test_the_log_is_filtered_by_severity_and_text_the_newest_first(
 
 def test_a_filter_is_text_and_no_pattern(talkative):
     """What a person types is never run as anything."""
-    assert shown_lines(render_log(talkative, "All", ".*")) == []
-    assert "<b>" not in render_log(talkative, "All", "<b>")
+    assert shown_lines(render_log(talkative, "", ".*")) == []
+    assert "<b>" not in render_log(talkative, "", "<b>")
 
 
 def test_a_long_log_is_cut_and_says_so():
@@ -365,7 +375,7 @@ def test_a_long_log_is_cut_and_says_so():
     shown = context()
     for index in range(LOG_LINES + 5):
         shown.ring.add(LogLine(0.0, "info", f"line-{index}."))
-    text = render_log(shown, "All", "line")
+    text = render_log(shown, "", "line")
     assert f"The newest {LOG_LINES} of {LOG_LINES + 5} lines" in text
     assert "line-4." not in text
     assert "line-5." in text
@@ -375,8 +385,8 @@ def test_a_line_shows_when_where_and_the_traceback():
     """Time, level with its tone, context, and what a programmer will ask for."""
     shown = context()
     shown.ring.add(LogLine(1_767_323_045.0, "error", "broke", {"camera": "dock"}, "Trace\n  File"))
-    text = render_log(shown, "All", "")
-    assert re.search(r"<time>0[123] Jan \d\d:\d\d:05</time>", text)
+    text = render_log(shown, "", "")
+    assert re.search(r"<time>[123] Jan \d\d:\d\d:05</time>", text)
     assert '<span class="level" data-tone="fault">error</span>' in text
     assert "camera=dock" in text
     assert text.count('class="trace"') == 2
@@ -413,17 +423,17 @@ def test_every_handler_asks_who_is_calling(handlers):
     """A viewer, or nobody, who calls an event by hand gets empty documents and no timer."""
     assert set(handlers) == {"begin", "refresh", "show_log"}
     for user in ("vera", "stranger", None):
-        assert handlers["show_log"](Asking(user), "All", "") == ""
-        assert handlers["refresh"](Asking(user), "All", "") == ("", "")
-        *texts, timer = handlers["begin"](Asking(user), "All", "")
+        assert handlers["show_log"](Asking(user), "", "") == ""
+        assert handlers["refresh"](Asking(user), "", "") == ("", "")
+        *texts, timer = handlers["begin"](Asking(user), "", "")
         assert texts == ["", "", ""]
         assert timer.active is False
 
 
 def test_operators_get_the_page_and_admins_the_bundle_too(handlers):
     """The same events, by those who may."""
-    *texts, timer = handlers["begin"](Asking("otto"), "All", "")
+    *texts, timer = handlers["begin"](Asking("otto"), "", "")
     assert all(texts)
     assert timer.active is True
     assert "support-bundle" not in texts[2]
-    assert "support-bundle" in handlers["begin"](Asking("ada"), "All", "")[2]
+    assert "support-bundle" in handlers["begin"](Asking("ada"), "", "")[2]

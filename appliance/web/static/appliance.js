@@ -14,7 +14,7 @@ import "./outer/rules.js";
 
 const TICK_MS = 500;
 const SEQUENCE_MS = 1500; // from "G" to the page's letter
-const PAGES = { l: "Live", i: "Inspect", s: "System" };
+const PAGES = { l: "live", i: "inspect", s: "system" };
 
 class Page {
   #announcer = new Announcer();
@@ -82,8 +82,7 @@ function playerFrame() {
 }
 
 function openPage(name) {
-  const tabs = [...document.querySelectorAll("[role=tab]")];
-  tabs.find((tab) => tab.textContent.trim() === name)?.click();
+  document.getElementById(`page-${name}-button`)?.click();
 }
 
 new Page().start();

@@ -8,6 +8,7 @@
 import { watchActivity } from "./shared/activity.js";
 import { StationClock } from "./shared/clock.js";
 import { element, icon, setText } from "./shared/dom.js";
+import { t } from "./shared/texts.js";
 import { cameraWords, unheardWords } from "./shared/words.js";
 import { Connection } from "./player/connection.js";
 import { Confidence, Tally } from "./player/controls.js";
@@ -46,7 +47,12 @@ class Player {
   #sparkline = new Sparkline();
   #tally = new Tally(this.#view);
   #name = element("h1");
-  #all = element("button", { type: "button", class: "button control" }, icon("grid"), "All cameras");
+  #all = element(
+    "button",
+    { type: "button", class: "button control" },
+    icon("grid"),
+    t("All cameras"),
+  );
   #drawn = {};
   #lastBoxes = {};
 

@@ -17,7 +17,7 @@ class Tab:
     """One tab.
 
     Attributes:
-        title: as on the page.
+        title: as on the page, noted for the catalog.
         order: from left to right.
         role: the least role that sees it.
         build: makes the tab's components, inside its gr.Tab of the page.
@@ -34,7 +34,7 @@ def rendered(context: TabContext, template: str, **values: object) -> str:
 
     Markdown takes an indented line for code, and an empty one for the end of the HTML.
     """
-    text = context.pages.render(template, **values)
+    text = context.pages.render(template, context.texts, **values)
     return "".join(line.strip() for line in text.splitlines())
 
 

@@ -7,6 +7,7 @@ The page is constant; everything that moves is our script's, which asks the stat
 import gradio as gr
 
 from appliance.settings import Role
+from appliance.texts import marked
 from appliance.web.context import TabContext
 from appliance.web.tabs import Tab, constant
 
@@ -24,4 +25,4 @@ def build(context: TabContext, _: gr.Blocks) -> None:
     )
 
 
-TAB = Tab("Inspect", 20, Role.OPERATOR, build)
+TAB = Tab(marked("Inspect"), 20, Role.OPERATOR, build)

@@ -3,18 +3,14 @@
 import gradio as gr
 
 from appliance.settings import Role
+from appliance.texts import marked
 from appliance.web.context import TabContext
-from appliance.web.tabs import Tab
+from appliance.web.tabs import Tab, constant
 
 
 def build(context: TabContext, _: gr.Blocks) -> None:
     """One constant frame; everything that moves is the player's."""
-    gr.Markdown(
-        f'<iframe class="player-frame" src="{context.base}/player" title="Live pictures"></iframe>',
-        sanitize_html=False,
-        latex_delimiters=[],
-        elem_classes="bare",
-    )
+    constant(context, "live.html")
 
 
-TAB = Tab("Live", 10, Role.VIEWER, build)
+TAB = Tab(marked("Live"), 10, Role.VIEWER, build)

@@ -1,30 +1,53 @@
 """People: who is signed in, how to end that, and what was done."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 import gradio as gr
 
 from appliance.errors import StoreError
 from appliance.settings import Role
+from appliance.texts import marked
 from appliance.web.asgi import Scope
 from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.gate import SESSION_KEY
-from appliance.web.plots import time_of_day
-from appliance.web.tabs import Tab, rendered
+from appliance.web.tabs import Tab, constant, rendered
 
 PERIOD_S = 5
 EVENTS = 100
-WHEN = "%d %b %H:%M:%S"
+# What people do, by the audit log's word for it.
+DONE = {
+    "sign_in": marked("Sign in"),
+    "sign_in_refused": marked("Sign in refused"),
+    "sign_out": marked("Sign out"),
+    "session_revoked": marked("Session revoked"),
+    "sessions_revoked": marked("All sessions revoked"),
+    "override_set": marked("Override set"),
+    "override_cleared": marked("Override cleared"),
+    "export": marked("Export"),
+    "model_change": marked("Model change"),
+}
 
 Choices = list[tuple[str, str]]
 
 
+class End(Protocol):
+    """Ends sessions, of which one was chosen, and notes who did it."""
+
+    def __call__(self, context: TabContext, session_id: str, *, user: str, address: str) -> None:
+        """See `end_session` and `end_person`."""
+
+
 def build(context: TabContext, page: gr.Blocks) -> None:
-    """Two documents that come anew by themselves, and between them the way to end a session."""
+    """Two documents that come anew by themselves, and between them the ways to end sessions."""
+    texts = context.texts
     signed_in = _document()
     with gr.Column(elem_classes="log-panel"), gr.Row(elem_classes="log-head"):
-        gr.Markdown("<h2>End a session</h2>", sanitize_html=False, elem_classes="bare")
-        chosen = gr.Dropdown([], label="Session", container=False, elem_classes="choice")
-        end = gr.Button("End this session")
+        constant(context, "people_end.html")
+        chosen = gr.Dropdown([], label=texts("Session"), container=False, elem_classes="choice")
+        end = gr.Button(texts("End this session"))
+        end_all = gr.Button(texts("End all of this person"))
     done = _document()
     known = gr.State([])
     timer = gr.Timer(PERIOD_S, active=False)
@@ -46,18 +69,22 @@ def build(context: TabContext, page: gr.Blocks) -> None:
     ) -> tuple[object, object, object, Choices, gr.Timer]:
         return *refresh(request, before), gr.Timer(active=_may_see(context, request))
 
-    def revoke(
-        request: gr.Request, session_id: str | None, before: Choices
-    ) -> tuple[object, object, object, Choices]:
-        if _may_see(context, request) and session_id:
-            address = str(_scope(request)[ADDRESS_KEY])
-            end_session(context, session_id, user=request.username or "", address=address)
-        return refresh(request, before)
+    def ending(end_them: End) -> Callable[..., tuple[object, object, object, Choices]]:
+        def revoke(
+            request: gr.Request, session_id: str | None, before: Choices
+        ) -> tuple[object, object, object, Choices]:
+            if _may_see(context, request) and session_id:
+                address = str(_scope(request)[ADDRESS_KEY])
+                end_them(context, session_id, user=request.username or "", address=address)
+            return refresh(request, before)
+
+        return revoke
 
     shown = [signed_in, done, chosen, known]
     page.load(begin, known, [*shown, timer], show_progress="hidden")
     timer.tick(refresh, known, shown, show_progress="hidden")
-    end.click(revoke, [chosen, known], shown, show_progress="hidden")
+    end.click(ending(end_session), [chosen, known], shown, show_progress="hidden")
+    end_all.click(ending(end_person), [chosen, known], shown, show_progress="hidden")
 
 
 def render_signed_in(context: TabContext, *, own: str) -> str:
@@ -71,8 +98,8 @@ def render_signed_in(context: TabContext, *, own: str) -> str:
         {
             "one": one,
             "is_own": one.id == own,
-            "since": time_of_day(one.started_at_s, WHEN),
-            "used": time_of_day(one.used_at_s, WHEN),
+            "since": context.texts.moment(one.started_at_s, exact=True),
+            "used": context.texts.moment(one.used_at_s, exact=True),
         }
         for one in context.sessions.list()
     ]
@@ -81,20 +108,23 @@ def render_signed_in(context: TabContext, *, own: str) -> str:
 
 def render_events(context: TabContext) -> str:
     """The newest events, or why they cannot be shown."""
-    trouble, events = "", []
+    texts, trouble, events = context.texts, "", []
     try:
         for event in context.events(EVENTS):
-            what = event.what.replace("_", " ").capitalize()
-            events.append({"event": event, "what": what, "at": time_of_day(event.at_s, WHEN)})
+            what = DONE.get(event.what, event.what.replace("_", " ").capitalize())
+            at = texts.moment(event.at_s, exact=True)
+            detail = texts.sentence(event.detail)
+            events.append({"event": event, "what": texts(what), "at": at, "detail": detail})
     except StoreError as error:
-        trouble = error.sentence()
+        trouble = texts.sentence(error.sentence())
     return rendered(context, "people_events.html", events=events, trouble=trouble)
 
 
 def choices_of(context: TabContext) -> Choices:
     """What the choice offers: a person, from where and since when; and the session's id."""
+    moment = context.texts.moment
     return [
-        (f"{one.user}, {one.address or '–'}, {time_of_day(one.started_at_s, WHEN)}", one.id)
+        (f"{one.user}, {one.address or '–'}, {moment(one.started_at_s, exact=True)}", one.id)
         for one in context.sessions.list()
     ]
 
@@ -104,8 +134,16 @@ def end_session(context: TabContext, session_id: str, *, user: str, address: str
     found = [one for one in context.sessions.list() if one.id == session_id]
     for one in found:
         context.sessions.revoke(one.id)
-        detail = f"of {one.user}, {one.address}"
+        detail = f"{one.user}, {one.address}"
         context.audit.note("session_revoked", user=user, address=address, detail=detail)
+
+
+def end_person(context: TabContext, session_id: str, *, user: str, address: str) -> None:
+    """End every session of the person whose session this is; nothing where it is over already."""
+    people = {one.user for one in context.sessions.list() if one.id == session_id}
+    for person in people:
+        context.sessions.revoke_user(person)
+        context.audit.note("sessions_revoked", user=user, address=address, detail=person)
 
 
 def _document() -> gr.Markdown:
@@ -122,4 +160,4 @@ def _may_see(context: TabContext, request: gr.Request) -> bool:
     return context.may(request.username, Role.ADMIN)
 
 
-TAB = Tab("People", 80, Role.ADMIN, build)
+TAB = Tab(marked("People"), 80, Role.ADMIN, build)

@@ -8,39 +8,39 @@ nodes, so whatever a person types into, opens or scrolls lies outside of the one
 import gradio as gr
 
 from appliance.settings import Role
+from appliance.texts import marked
 from appliance.web.context import TabContext
-from appliance.web.overview import (
-    camera_row,
-    engine_row,
-    health_lines,
-    measures,
-    plots,
-    reach,
-    summary,
-)
+from appliance.web.machine import measures
+from appliance.web.overview import Overview, reach
 from appliance.web.plots import time_of_day
 from appliance.web.tabs import Tab, constant, rendered
 
 PERIOD_S = 5
 LOG_LINES = 200
 LONGEST_FILTER = 200
-LEVELS = {"All": "", "Warnings": "warning", "Errors": "error"}
+ORIGINS = (marked("environment"), marked("default"))  # of a setting; the others are sentences
+LEVELS = {"": marked("All"), "warning": marked("Warnings"), "error": marked("Errors")}
 _LOG_TONES = {"warning": "warn", "error": "fault", "critical": "fault"}
 
 
 def build(context: TabContext, page: gr.Blocks) -> None:
     """Three documents and the filter, filled for those who may see them."""
+    texts = context.texts
     overview = _document()
     constant(context, "rules.html", usual=context.usual)
     with gr.Column(elem_classes="log-panel"):
         with gr.Row(elem_classes="log-head"):
-            gr.Markdown("<h2>Log</h2>", sanitize_html=False, elem_classes="bare")
+            constant(context, "log_head.html")
             level = gr.Radio(
-                list(LEVELS), value="All", label="Lines", container=False, elem_classes="segmented"
+                [(texts(title), level) for level, title in LEVELS.items()],
+                value="",
+                label=texts("Lines"),
+                container=False,
+                elem_classes="segmented",
             )
             text = gr.Textbox(
-                label="Text in the log",
-                placeholder="Filter, as a camera's name",
+                label=texts("Text in the log"),
+                placeholder=texts("Filter, as a camera's name"),
                 max_lines=1,
                 max_length=LONGEST_FILTER,
                 container=False,
@@ -80,20 +80,23 @@ def build(context: TabContext, page: gr.Blocks) -> None:
 
 def render_overview(context: TabContext) -> str:
     """What changes by itself: health, engines, plots, cameras, the machine."""
-    reading = context.reading()
+    reading, overview = context.reading(), Overview(context.texts)
     return rendered(
         context,
         "system.html",
-        health=summary(reading),
-        lines=health_lines(reading),
+        health=overview.summary(reading),
+        lines=overview.health_lines(reading),
         engines=[
-            {**engine_row(engine, reading), "has_report": context.report(engine.model) is not None}
+            {
+                **overview.engine_row(engine, reading),
+                "has_report": context.report(engine.model) is not None,
+            }
             for engine in reading.engines
         ],
-        plots=plots(reading, context.history()),
+        plots=overview.plots(reading, context.history()),
         zone=time_of_day(reading.now_s, "%Z"),
-        cameras=[camera_row(camera) for camera in reading.cameras],
-        measures=measures(context.hardware(), reading, context.state_folder),
+        cameras=[overview.camera_row(camera) for camera in reading.cameras],
+        measures=measures(context.hardware(), reading, context.state_folder, context.texts),
     )
 
 
@@ -106,10 +109,11 @@ def render_log(context: TabContext, level: str | None, text: str | None) -> str:
         text: what they must contain, in upper or lower case; None, as an input that nobody has
             touched says it, is nothing.
     """
-    found = context.ring.lines(LEVELS.get(level or "", ""), (text or "")[:LONGEST_FILTER].strip())
+    known = level if level in LEVELS else ""
+    found = context.ring.lines(known or "", (text or "")[:LONGEST_FILTER].strip())
     shown = [
         {
-            "time": time_of_day(line.time_s, "%d %b %H:%M:%S"),
+            "time": context.texts.moment(line.time_s, exact=True),
             "level": line.level,
             "tone": _LOG_TONES.get(line.level, ""),
             "message": line.message,
@@ -127,7 +131,7 @@ def render_fixed(context: TabContext, *, is_admin: bool) -> str:
         context,
         "system_fixed.html",
         is_admin=is_admin,
-        reach=reach(context.reach),
+        reach=reach(context.reach, context.texts),
         versions=context.versions(),
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
@@ -142,4 +146,4 @@ def _may_see(context: TabContext, request: gr.Request) -> bool:
     return context.may(request.username, Role.OPERATOR)
 
 
-TAB = Tab("System", 90, Role.OPERATOR, build)
+TAB = Tab(marked("System"), 90, Role.OPERATOR, build)

@@ -1,10 +1,25 @@
 /** What is said aloud: changes of state, one per camera in 10 s; numbers never. */
 
+import { marked, t } from "../shared/texts.js";
+
 const QUIET_MS = 10000;
 const CONNECTION = {
-  lost: "No connection to the station.",
-  full: "Too many viewers. No live picture.",
-  over: "Signed out.",
+  lost: t("No connection to the station."),
+  full: t("Too many viewers. No live picture."),
+  over: t("Signed out."),
+};
+const CAMERA = {
+  connecting: marked("{camera} is connecting."),
+  live: marked("{camera} is live."),
+  stalled: marked("{camera} is stalled."),
+  offline: marked("{camera} is offline."),
+  ended: marked("{camera} is ended."),
+};
+const ENGINE = {
+  building: t("Engine is building."),
+  running: t("Engine is running."),
+  fallback: t("Engine is fallback."),
+  failed: t("Engine is failed."),
 };
 
 export class Announcer {
@@ -16,7 +31,7 @@ export class Announcer {
   station(message) {
     const sentences = message.cameras.map((camera) => this.#camera(camera)).filter(Boolean);
     const { state } = message.engine;
-    if (this.#engine !== null && this.#engine !== state) sentences.push(`Engine is ${state}.`);
+    if (this.#engine !== null && this.#engine !== state) sentences.push(ENGINE[state]);
     this.#engine = state;
     return sentences.join(" ");
   }
@@ -26,7 +41,7 @@ export class Announcer {
     if (state === this.#connection) return null;
     const wasLost = this.#connection in CONNECTION;
     this.#connection = state;
-    return CONNECTION[state] ?? (wasLost ? "Connected again." : null);
+    return CONNECTION[state] ?? (wasLost ? t("Connected again.") : null);
   }
 
   #camera({ key, name, state }) {
@@ -39,6 +54,6 @@ export class Announcer {
     // A camera that flaps is heard again when its 10 s are over, with the state it then has.
     if (said.state === state || now_ms - said.at_ms < QUIET_MS) return "";
     this.#cameras.set(key, { state, at_ms: now_ms });
-    return `${name} is ${state}.`;
+    return t(CAMERA[state], { camera: name });
   }
 }

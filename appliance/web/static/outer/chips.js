@@ -1,14 +1,18 @@
 /** The status strip in words: what each chip says of the station, worst state first. */
 
+import { plural, t } from "../shared/texts.js";
 import { DASH, fixed } from "../shared/words.js";
 
 const DISK_WARN_PERCENT = 90;
+const ENGINE = t("Engine");
+const OVERRIDE = t("Override");
+const DISK = t("Disk");
 const ORDER = [
-  { state: "offline", words: "offline", tone: "fault" },
-  { state: "stalled", words: "stalled", tone: "warn" },
-  { state: "connecting", words: "connecting", tone: "busy" },
-  { state: "ended", words: "ended", tone: "" },
-  { state: "live", words: "live", tone: "" },
+  { state: "offline", words: t("offline"), tone: "fault" },
+  { state: "stalled", words: t("stalled"), tone: "warn" },
+  { state: "connecting", words: t("connecting"), tone: "busy" },
+  { state: "ended", words: t("ended"), tone: "" },
+  { state: "live", words: t("live"), tone: "" },
 ];
 
 /**
@@ -30,12 +34,12 @@ export function chips(station) {
 /** The chips while the station is not heard: one says so, the others know nothing. */
 export function lostChips(state) {
   const unknown = (name) => ({ tone: "", icon: "connecting", parts: [plain(`${name} `), strong(DASH)] });
-  const text = state === "over" ? "Signed out" : "No connection";
+  const text = state === "over" ? t("Signed out") : t("No connection");
   return {
     cameras: { tone: "warn", icon: "stalled", parts: [strong(text)] },
-    engine: unknown("Engine"),
+    engine: unknown(ENGINE),
     override: null,
-    disk: unknown("Disk"),
+    disk: unknown(DISK),
   };
 }
 
@@ -44,15 +48,15 @@ function cameras(list) {
     ...entry,
     count: list.filter((camera) => camera.state === entry.state).length,
   })).filter((entry) => entry.count > 0);
-  if (found.length === 0) return { tone: "", icon: "ended", parts: [plain("No camera")] };
+  if (found.length === 0) return { tone: "", icon: "ended", parts: [plain(t("No camera"))] };
   const [worst] = found;
-  const noun = list.length === 1 ? " camera" : " cameras";
+  const noun = plural("camera", "cameras", list.length);
   const parts = found.flatMap(({ count, words, tone }, index) => {
     // Beside trouble, what is well can be left out.
     const wide = tone === "" && worst.tone !== "";
     return [
       { text: `${index ? "\u2002" : ""}${count}`, strong: true, wide },
-      ...(found.length === 1 ? [{ text: noun, wide: true }] : []),
+      ...(found.length === 1 ? [{ text: ` ${noun}`, wide: true }] : []),
       { text: ` ${words}`, wide },
     ];
   });
@@ -62,13 +66,13 @@ function cameras(list) {
 function engine({ state, running, precision, progress }) {
   switch (state) {
     case "building": {
-      const done = progress === null ? "building" : `${fixed(progress * 100, 0)} %`;
-      return { tone: "busy", icon: "busy", parts: [plain("Engine "), strong(done)] };
+      const done = progress === null ? t("building") : `${fixed(progress * 100, 0)} %`;
+      return { tone: "busy", icon: "busy", parts: [plain(`${ENGINE} `), strong(done)] };
     }
     case "fallback":
-      return { tone: "warn", icon: "stalled", parts: [wide("Engine: "), strong("fallback")] };
+      return { tone: "warn", icon: "stalled", parts: [wide(`${ENGINE}: `), strong(t("fallback"))] };
     case "failed":
-      return { tone: "fault", icon: "offline", parts: [wide("Engine "), strong("failed")] };
+      return { tone: "fault", icon: "offline", parts: [wide(`${ENGINE} `), strong(t("failed"))] };
     default:
       return { tone: "", icon: "ok", parts: [wide(`${running} `), strong(precision)] };
   }
@@ -76,13 +80,13 @@ function engine({ state, running, precision, progress }) {
 
 function override(it) {
   if (it === null) return null;
-  const parts = [plain("Override "), strong(fixed(it.confidence, 2))];
+  const parts = [plain(`${OVERRIDE} `), strong(fixed(it.confidence, 2))];
   return { tone: "busy", icon: "busy", parts };
 }
 
 function disk({ used_percent: used }) {
   const full = used >= DISK_WARN_PERCENT;
-  const parts = [wide("Disk "), strong(`${fixed(used, 0)} %`)];
+  const parts = [wide(`${DISK} `), strong(`${fixed(used, 0)} %`)];
   return { tone: full ? "warn" : "", icon: full ? "stalled" : "ok", parts };
 }
 

@@ -6,12 +6,13 @@
 
 import { element, setText } from "../shared/dom.js";
 import { AskError, ask } from "../shared/asking.js";
+import { t } from "../shared/texts.js";
 import { clock, fixed, milliseconds, whole } from "../shared/words.js";
 
 const SETTLED_MS = 250; // a slider that moves asks nothing yet
 const SLOW = [
-  [1000, "The station looks at it."],
-  [10000, "Still waiting: the cameras go first."],
+  [1000, t("The station looks at it.")],
+  [10000, t("Still waiting: the cameras go first.")],
 ];
 
 class InspectPage extends HTMLElement {
@@ -80,10 +81,10 @@ class InspectPage extends HTMLElement {
   #bring(file) {
     const most = Number(this.dataset.megabytes);
     if (file.size > most * 1e6) {
-      this.#fail(`The file is larger than ${most} MB. Save it smaller.`);
+      this.#fail(t("The file is larger than {most} MB. Save it smaller.", { most }));
       return;
     }
-    this.#picture = { blob: file, name: file.name || "pasted" };
+    this.#picture = { blob: file, name: file.name || t("pasted") };
     this.#inspect();
   }
 
@@ -155,19 +156,27 @@ class InspectPage extends HTMLElement {
 
   #showRows(detections, below) {
     const total = detections.length + below;
-    setText(this.#place("count"), below ? `${detections.length} of ${total}` : String(total));
+    setText(
+      this.#place("count"),
+      below ? t("{shown} of {total}", { shown: detections.length, total }) : String(total),
+    );
     this.querySelector("tbody").replaceChildren(...detections.map(row));
     const rest = this.#place("rest");
     const nothing = detections.length === 0 && below === 0;
     rest.hidden = below === 0 && !nothing;
-    setText(rest, nothing ? "Nothing that this model knows." : `Not shown: ${whole(below)} below the confidence.`);
+    setText(
+      rest,
+      nothing
+        ? t("Nothing that this model knows.")
+        : t("Not shown: {count} below the confidence.", { count: whole(below) }),
+    );
   }
 
   /** What went wrong; the result of another picture would look as if it were this one's. */
   #fail(text) {
     this.querySelector(".stage img").hidden = true;
     this.#say(text, "fault");
-    setText(this.#place("name"), "No result");
+    setText(this.#place("name"), t("No result"));
     for (const place of ["size", "facts", "count"]) setText(this.#place(place), place === "size" ? "" : "–");
     this.#place("rest").hidden = true;
     this.querySelector("tbody").replaceChildren();
@@ -198,8 +207,10 @@ class InspectPage extends HTMLElement {
       setText(
         place,
         lines.length
-          ? "Acts on every camera, for everybody, until the next start. System ends it, or tells how to keep it."
-          : "That is what the settings say.",
+          ? t(
+              "Acts on every camera, for everybody, until the next start. System ends it, or tells how to keep it.",
+            )
+          : t("That is what the settings say."),
       );
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
@@ -214,7 +225,7 @@ class InspectPage extends HTMLElement {
     const share = ((field.value - field.min) / (field.max - field.min)) * 100;
     field.style.setProperty("--share", `${share.toFixed(1)}%`);
     setText(this.querySelector("output"), shown);
-    setText(this.querySelector("[data-do=use]"), `Use ${shown} for all cameras`);
+    setText(this.querySelector("[data-do=use]"), t("Use {confidence} for all cameras", { confidence: shown }));
   }
 
   #offer(what, url, name) {
@@ -247,17 +258,23 @@ function row({ class: label, score, box_xyxy_px: [left, top, right, bottom] }, i
 }
 
 function facts(found) {
-  const waited = found.waited_ms >= 1 ? ` · waited ${milliseconds(found.waited_ms)} ms behind live` : "";
-  const times = `${milliseconds(found.inference_ms)} ms model, ${milliseconds(found.total_ms)} ms in all`;
-  const all = `${found.model} · ${found.engine} · ${found.input_wh.join(" × ")} · ${times}${waited}`;
+  const waited = t("waited {ms} ms behind live", { ms: milliseconds(found.waited_ms) });
+  const times = t("{model} ms model, {total} ms in all", {
+    model: milliseconds(found.inference_ms),
+    total: milliseconds(found.total_ms),
+  });
+  const all = [found.model, found.engine, found.input_wh.join(" × "), times];
+  if (found.waited_ms >= 1) all.push(waited);
   // Lines break between facts, not within one.
-  return all.replaceAll(" ", "\u00a0").replaceAll("\u00a0·\u00a0", " · ");
+  return all.map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");
 }
 
 function altText(detections) {
-  if (detections.length === 0) return "Result: nothing found";
+  if (detections.length === 0) return t("Result: nothing found");
   const named = detections.slice(0, 10).map(({ class: label, score }) => `${label} ${fixed(score, 2)}`);
-  return `Result: ${named.join(", ")}${detections.length > 10 ? " and more" : ""}`;
+  const found = named.join(", ");
+  if (detections.length > 10) return t("Result: {found} and more", { found });
+  return t("Result: {found}", { found });
 }
 
 function size(bytes) {

@@ -2,6 +2,7 @@
 
 import { copyText, element, setText } from "../shared/dom.js";
 import { AskError, ask } from "../shared/asking.js";
+import { t } from "../shared/texts.js";
 import { duration, fixed, moment } from "../shared/words.js";
 
 class StationRules extends HTMLElement {
@@ -53,7 +54,7 @@ class StationRules extends HTMLElement {
       const { lines } = await (await ask(`${this.dataset.base}/api/override`, options)).json();
       place.dataset.tone = "";
       const isNothing = options.method === "POST" && lines.length === 0;
-      setText(place, isNothing ? "That is what the settings say: nothing is overridden." : "");
+      setText(place, isNothing ? t("That is what the settings say: nothing is overridden.") : "");
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
       place.dataset.tone = "fault";
@@ -67,20 +68,27 @@ class StationRules extends HTMLElement {
 }
 
 function state(override, usual, now_s) {
+  const all = t("all classes");
   const said = ({ confidence, classes }) =>
-    `confidence ${fixed(Number(confidence), 2)}, ${classes || "all classes"}`;
-  if (override === null) return `by the settings: ${said(usual)}`;
-  const lasts = duration(now_s - override.since_s);
-  const since = moment(override.since_s, now_s);
-  return `overridden by ${override.user} · for ${lasts}, since ${since} · ${said(override)}`;
+    t("confidence {confidence}, {classes}", {
+      confidence: fixed(Number(confidence), 2),
+      classes: classes || all,
+    });
+  if (override === null) return t("by the settings: {rules}", { rules: said(usual) });
+  return t("overridden by {user} · for {duration}, since {since} · {rules}", {
+    user: override.user,
+    duration: duration(now_s - override.since_s),
+    since: moment(override.since_s, now_s),
+    rules: said(override),
+  });
 }
 
 function line(text) {
   const code = element("code", {}, text);
-  const button = element("button", { type: "button", class: "button tall" }, "Copy");
+  const button = element("button", { type: "button", class: "button tall" }, t("Copy"));
   button.addEventListener("click", async () => {
     await copyText(code);
-    setText(button, "Copied");
+    setText(button, t("Copied"));
   });
   return element("li", {}, code, button);
 }

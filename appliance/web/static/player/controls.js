@@ -1,6 +1,7 @@
 /** What the viewer can set: confidence and classes. Acts at once, on the last picture too. */
 
 import { element, setAttribute, setText } from "../shared/dom.js";
+import { plural, t } from "../shared/texts.js";
 import { fixed, whole } from "../shared/words.js";
 import { CONFIDENCE_MAX } from "./view.js";
 
@@ -15,7 +16,7 @@ export class Confidence {
 
   constructor(view) {
     this.#view = view;
-    const label = element("label", { for: "confidence" }, "Confidence from");
+    const label = element("label", { for: "confidence" }, t("Confidence from"));
     const head = element("div", { class: "panel-line" }, label, this.#value);
     this.element = element("section", { class: "confidence panel control" }, head, this.#input);
     this.#input.max = CONFIDENCE_MAX;
@@ -36,10 +37,10 @@ export class Confidence {
   }
 }
 
-/** "In view now": objects by class; each count is also the switch of its class. */
+/** t("In view now"): objects by class; each count is also the switch of its class. */
 export class Tally {
   #total = element("span");
-  #row = element("div", { class: "tally-row", role: "group", "aria-label": "Classes shown" });
+  #row = element("div", { class: "tally-row", role: "group", "aria-label": t("Classes shown") });
   #buttons = new Map();
   #seen_ms = new Map();
   #view;
@@ -54,10 +55,10 @@ export class Tally {
     const head = element(
       "div",
       { class: "panel-line" },
-      element("h2", {}, "In view now"),
+      element("h2", {}, t("In view now")),
       this.#total,
-      choose("All", true),
-      choose("None", false),
+      choose(t("All"), true),
+      choose(t("None"), false),
     );
     this.element = element("section", { class: "tally panel" }, head, this.#row);
   }
@@ -106,6 +107,6 @@ function totalWords(counts, view) {
     all += count;
     if (view.shows(label)) shown += count;
   }
-  if (shown < all) return `${whole(shown)} of ${whole(all)} shown`;
-  return all === 1 ? "1 object" : `${whole(all)} objects`;
+  if (shown < all) return t("{shown} of {total} shown", { shown: whole(shown), total: whole(all) });
+  return plural("{count} object", "{count} objects", all, { count: whole(all) });
 }

@@ -1,6 +1,7 @@
 /** What concerns the whole page: the connection, and the engine when it needs a look. */
 
 import { element, icon, setIcon, setText } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { clock, duration, engineTrouble } from "../shared/words.js";
 
 /**
@@ -10,28 +11,29 @@ import { clock, duration, engineTrouble } from "../shared/words.js";
  * @param {object} facts `silent_s`; `picture_s`, the time of the newest picture or null; `now_s`
  */
 export function connectionTrouble(state, { silent_s, picture_s, now_s }) {
-  const picture = picture_s === null ? "" : ` This picture is from ${clock(picture_s)}.`;
+  const picture =
+    picture_s === null ? "" : t("This picture is from {time}.", { time: clock(picture_s) });
   switch (state) {
     case "lost":
       return {
         tone: "warn",
         icon: "stalled",
-        head: `No connection for ${duration(silent_s)}.`,
-        text: `${picture} Tries again every 2 s.`.trim(),
+        head: t("No connection for {duration}.", { duration: duration(silent_s) }),
+        text: [picture, t("Tries again every 2 s.")].join(" ").trim(),
       };
     case "full":
       return {
         tone: "warn",
         icon: "stalled",
-        head: "Too many viewers.",
-        text: "Tries again every 10 s. Close a page that nobody watches.",
+        head: t("Too many viewers."),
+        text: t("Tries again every 10 s. Close a page that nobody watches."),
       };
     case "over":
       return {
         tone: "fault",
         icon: "offline",
-        head: "Signed out",
-        text: `at ${clock(now_s - silent_s)}.`,
+        head: t("Signed out"),
+        text: t("at {time}.", { time: clock(now_s - silent_s) }),
         signIn: true,
       };
     default:
@@ -52,8 +54,8 @@ export function sessionNote({ ends_in_s, by }) {
   if (ends_in_s > SOON_S) return null;
   const left = duration(Math.max(0, ends_in_s));
   const idle = by === "idle";
-  const text = idle ? "Nothing was done here for a while." : "One sign-in lasts no longer.";
-  return { tone: "warn", icon: "stalled", head: `Signed out in ${left}.`, text, mayStay: idle };
+  const text = idle ? t("Nothing was done here for a while.") : t("One sign-in lasts no longer.");
+  return { tone: "warn", icon: "stalled", head: t("Signed out in {duration}.", { duration: left }), text, mayStay: idle };
 }
 
 /** One line across the page. */
@@ -61,8 +63,8 @@ export class Note {
   #icon = icon("busy");
   #head = element("strong");
   #text = element("span");
-  #bar = element("progress", { class: "bar", max: "1", "aria-label": "Progress" });
-  #stay = element("button", { type: "button", class: "button" }, "Stay");
+  #bar = element("progress", { class: "bar", max: "1", "aria-label": t("Progress") });
+  #stay = element("button", { type: "button", class: "button" }, t("Stay"));
   #link;
 
   /**
@@ -70,7 +72,7 @@ export class Note {
    * @param {() => void} onStay a person wants to stay signed in
    */
   constructor(loginUrl, onStay) {
-    this.#link = element("a", { class: "button", href: loginUrl, target: "_top" }, "Sign in");
+    this.#link = element("a", { class: "button", href: loginUrl, target: "_top" }, t("Sign in"));
     this.#stay.addEventListener("click", onStay);
     const words = element("p", {}, this.#head, " ", this.#text);
     const parts = [this.#icon, words, this.#bar, this.#stay, this.#link];

@@ -1,6 +1,7 @@
 /** The readings of one camera, in figures that stand still, and its last two minutes. */
 
 import { element, setAttribute, setText, shape } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { DASH, fixed, milliseconds, whole } from "../shared/words.js";
 
 const WIDTH = 320;
@@ -14,10 +15,10 @@ export class Readings {
   constructor() {
     this.element = element("dl", { class: "reads panel" });
     for (const [key, label, unit] of [
-      ["fps", "Pictures", "fps"],
-      ["inference", "Model", "ms"],
-      ["age", "Age of result", "ms"],
-      ["dropped", "Dropped", "/ min"],
+      ["fps", t("Pictures"), t("fps")],
+      ["inference", t("Model"), "ms"],
+      ["age", t("Age of result"), "ms"],
+      ["dropped", t("Dropped"), "/ min"],
     ]) {
       const cell = { value: element("span"), sub: element("dd", { class: "sub" }) };
       this.#cells[key] = cell;
@@ -28,7 +29,7 @@ export class Readings {
 
   /** @param {object} camera of a station message, or {} while the station is not heard */
   update(camera) {
-    this.#set("fps", fixed(camera.fps, 1), `camera sends ${fixed(camera.source_fps, 1)}`);
+    this.#set("fps", fixed(camera.fps, 1), t("camera sends {fps}", { fps: fixed(camera.source_fps, 1) }));
     this.#set(
       "inference",
       milliseconds(camera.inference_ms),
@@ -38,7 +39,7 @@ export class Readings {
     this.#set(
       "dropped",
       whole(camera.dropped_per_minute),
-      `${whole(camera.dropped_total)} since the start`,
+      t("{count} since the start", { count: whole(camera.dropped_total) }),
     );
   }
 
@@ -64,7 +65,7 @@ export class Sparkline {
     const head = element(
       "div",
       { class: "panel-line" },
-      element("h2", {}, "Pictures per second, last 2 min"),
+      element("h2", {}, t("Pictures per second, last 2 min")),
       this.#most,
     );
     this.element = element("section", { class: "spark panel" }, head, this.#plot);
@@ -74,11 +75,14 @@ export class Sparkline {
     const known = history.filter((value) => value !== null);
     const most = Math.max(1, ...known);
     setAttribute(this.#line, "d", path(history, most));
-    setText(this.#most, `${known.length ? fixed(most, 1) : DASH} max`);
-    const range = known.length
-      ? `between ${fixed(Math.min(...known), 1)} and ${fixed(most, 1)}`
-      : "unknown";
-    setAttribute(this.#plot, "aria-label", `Pictures per second, last two minutes: ${range}`);
+    setText(this.#most, t("{value} max", { value: known.length ? fixed(most, 1) : DASH }));
+    const label = known.length
+      ? t("Pictures per second, last two minutes: between {least} and {most}", {
+          least: fixed(Math.min(...known), 1),
+          most: fixed(most, 1),
+        })
+      : t("Pictures per second, last two minutes: unknown");
+    setAttribute(this.#plot, "aria-label", label);
   }
 }
 

@@ -2,14 +2,15 @@
 
 import { element } from "../shared/dom.js";
 import { isShortcut, shortcutsOn, switchShortcuts } from "../shared/keys.js";
+import { t } from "../shared/texts.js";
 
 const LIST = [
-  ["1 – 9", "one camera"],
-  ["0", "all cameras"],
-  ["[ ]", "confidence down, up"],
-  ["Space", "full screen"],
-  ["G, then L or S", "Live, System"],
-  ["?", "this list"],
+  ["1 – 9", t("one camera")],
+  ["0", t("all cameras")],
+  ["[ ]", t("confidence down, up")],
+  [t("Space"), t("full screen")],
+  [t("G, then L or S"), t("Live, System")],
+  ["?", t("this list")],
 ];
 
 /**
@@ -45,11 +46,11 @@ function keysDialog() {
   );
   const dialog = element(
     "dialog",
-    { class: "keys panel", "aria-label": "Keys" },
-    element("h2", {}, "Keys"),
+    { class: "keys panel", "aria-label": t("Keys") },
+    element("h2", {}, t("Keys")),
     element("dl", {}, ...rows),
-    element("label", {}, box, "Keys act on this page"),
-    element("form", { method: "dialog" }, element("button", { class: "button" }, "Close")),
+    element("label", {}, box, t("Keys act on this page")),
+    element("form", { method: "dialog" }, element("button", { class: "button" }, t("Close"))),
   );
   document.body.append(dialog);
   return dialog;

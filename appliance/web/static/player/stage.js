@@ -1,6 +1,7 @@
 /** One camera's picture: canvas, caption, full screen. Keeps the last picture and tells its age. */
 
 import { element, icon, setAttribute, setText } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { clock, clockExact, duration, whole } from "../shared/words.js";
 import { paint } from "./paint.js";
 
@@ -19,7 +20,7 @@ export class Stage {
     this.#repaint = repaint;
     const full = element(
       "button",
-      { type: "button", class: "button veil full-screen", "aria-label": "Full screen" },
+      { type: "button", class: "button veil full-screen", "aria-label": t("Full screen") },
       icon("full-screen"),
     );
     full.addEventListener("click", () => this.toggleFullScreen());
@@ -57,8 +58,8 @@ export class Stage {
     this.element.classList.toggle("empty", picture === null);
     if (picture === null) {
       const waits = camera.state === "live" || camera.state === "connecting";
-      setText(this.#none.querySelector("span"), waits ? "Waiting for a picture" : "No picture");
-      setAttribute(this.#canvas, "aria-label", `${camera.name}: no picture`);
+      setText(this.#none.querySelector("span"), waits ? t("Waiting for a picture") : t("No picture"));
+      setAttribute(this.#canvas, "aria-label", t("{camera}: no picture", { camera: camera.name }));
       return;
     }
     const age_s = now_s - picture.captured_at_s;
@@ -66,10 +67,16 @@ export class Stage {
     this.element.classList.toggle("old", old);
     setText(this.#caption, `${camera.name} · ${captionTime(picture.captured_at_s, age_s, old)}`);
     const seen = [...counts].map(([label, n]) => `${whole(n)} ${label}`);
-    const age = old ? `, ${duration(age_s)} old` : "";
-    const content = seen.length ? seen.join(", ") : "nothing found";
-    const time = clock(picture.captured_at_s);
-    setAttribute(this.#canvas, "aria-label", `${camera.name}: ${content}; picture of ${time}${age}`);
+    const facts = {
+      camera: camera.name,
+      content: seen.length ? seen.join(", ") : t("nothing found"),
+      time: clock(picture.captured_at_s),
+      age: duration(age_s),
+    };
+    const label = old
+      ? t("{camera}: {content}; picture of {time}, {age} old", facts)
+      : t("{camera}: {content}; picture of {time}", facts);
+    setAttribute(this.#canvas, "aria-label", label);
   }
 
   toggleFullScreen() {
@@ -90,5 +97,8 @@ export class Stage {
 // Milliseconds only where the picture stands still: while it runs they would belong to another one.
 function captionTime(captured_at_s, age_s, old) {
   if (!old) return clock(captured_at_s);
-  return `last picture ${clockExact(captured_at_s)}, ${duration(age_s)} ago`;
+  return t("last picture {time}, {age} ago", {
+    time: clockExact(captured_at_s),
+    age: duration(age_s),
+  });
 }

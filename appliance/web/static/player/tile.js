@@ -1,6 +1,7 @@
 /** One camera on the wall: its picture, and beside it what the camera is doing. */
 
 import { element, icon, setIcon, setText, setTextWithVariables } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { DASH, fixed, milliseconds, whole } from "../shared/words.js";
 import { Stage } from "./stage.js";
 
@@ -27,13 +28,15 @@ export class StateWords {
   }
 }
 
+const UNITS = { fps: t("fps"), inference: t("ms model"), objects: t("objects") };
+
 export class Tile {
   #name = element("h2");
   #state = new StateWords();
-  #button = element("button", { type: "button", class: "button enlarge" }, "Enlarge");
+  #button = element("button", { type: "button", class: "button enlarge" }, t("Enlarge"));
   #readings = {
     fps: element("b"),
-    "ms model": element("b"),
+    inference: element("b"),
     objects: element("b"),
   };
 
@@ -44,8 +47,8 @@ export class Tile {
   constructor(number, { enlarge, repaint }) {
     this.number = number;
     this.stage = new Stage(repaint);
-    const readings = Object.entries(this.#readings).map(([unit, value]) =>
-      element("div", {}, value, element("span", {}, unit)),
+    const readings = Object.entries(this.#readings).map(([name, value]) =>
+      element("div", {}, value, element("span", {}, UNITS[name])),
     );
     this.#button.addEventListener("click", enlarge);
     this.stage.element.querySelector("canvas").addEventListener("click", enlarge);
@@ -70,10 +73,10 @@ export class Tile {
     this.element.dataset.tone = words.tone;
     this.element.classList.toggle("live", now.connected && camera.state === "live");
     setText(this.#name, this.number > 9 ? camera.name : `${this.number} ${camera.name}`);
-    this.#button.setAttribute("aria-label", `Enlarge ${camera.name}`);
+    this.#button.setAttribute("aria-label", t("Enlarge {camera}", { camera: camera.name }));
     this.#state.update(words);
     setText(this.#readings.fps, fixed(camera.fps, 1));
-    setText(this.#readings["ms model"], milliseconds(camera.inference_ms));
+    setText(this.#readings.inference, milliseconds(camera.inference_ms));
     setText(this.#readings.objects, this.stage.picture === null ? DASH : whole(objects));
     this.stage.describe(camera, now);
   }

@@ -6,18 +6,21 @@ const password = form.querySelector("[name=password]");
 const show = form.querySelector("[data-action=show-password]");
 const wait = form.querySelector("[data-wait-s]");
 
+const showText = show.textContent;
+const sendText = send.textContent;
+
 show.hidden = false;
 show.addEventListener("click", () => {
   const shown = password.type === "text";
   password.type = shown ? "password" : "text";
-  show.textContent = shown ? "Show" : "Hide";
+  show.textContent = shown ? showText : show.dataset.hide;
   show.setAttribute("aria-pressed", String(!shown));
 });
 
 form.addEventListener("submit", () => {
   password.type = "password"; // browsers offer to keep only what is a password when sent
   send.disabled = true;
-  send.textContent = "Signing in…";
+  send.textContent = send.dataset.sending;
 });
 
 // The back button can bring this page back as it was left.
@@ -27,7 +30,7 @@ addEventListener("pageshow", () => {
 
 function allow() {
   send.disabled = false;
-  send.textContent = "Sign in";
+  send.textContent = sendText;
 }
 
 if (wait !== null) {
@@ -35,7 +38,8 @@ if (wait !== null) {
   send.disabled = true;
   const timer = setInterval(() => {
     const left_s = Math.ceil((until_ms - performance.now()) / 1000);
-    wait.textContent = left_s > 0 ? `Next try in ${left_s} s.` : "You can try again now.";
+    const { next, now } = wait.dataset;
+    wait.textContent = left_s > 0 ? next.replace("{seconds}", left_s) : now;
     if (left_s > 0) return;
     clearInterval(timer);
     allow();

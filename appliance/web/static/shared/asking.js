@@ -1,5 +1,7 @@
 /** Requests of our own pages, with errors in words. */
 
+import { t } from "./texts.js";
+
 const LONGEST_MS = 120000;
 
 /** What went wrong, and what to do about it; fit to be shown. */
@@ -19,10 +21,10 @@ export async function ask(url, options = {}) {
     response = await fetch(url, { ...options, signal: AbortSignal.any(signals) });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new AskError("The station does not answer. Check the connection, then try again.");
+    throw new AskError(t("The station does not answer. Check the connection, then try again."));
   }
   if (response.ok) return response;
-  if (response.status === 401) throw new AskError("Signed out. Load the page anew to sign in.");
+  if (response.status === 401) throw new AskError(t("Signed out. Load the page anew to sign in."));
   const text = await response.text();
   const isJson = response.headers.get("content-type")?.startsWith("application/json");
   const { error, hint } = isJson ? JSON.parse(text) : { error: text, hint: "" };

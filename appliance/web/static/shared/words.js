@@ -1,13 +1,28 @@
 /** How numbers, times and states are said. Unknown is an en dash, never 0. */
 
+import { language, marked, t } from "./texts.js";
+
 export const DASH = "–";
 const MINUTE_S = 60;
 const HOUR_S = 3600;
 const DAY_S = 86400;
+const SECONDS = t("s");
+const MINUTES = t("min");
+const HOURS = t("h");
+const DAYS = t("d");
 
-/** A number with fixed decimals, so that it stands still. */
+const FORMATS = [0, 1, 2].map(
+  (digits) =>
+    new Intl.NumberFormat(language, {
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+      useGrouping: false,
+    }),
+);
+
+/** A number with fixed decimals, two at most, so that it stands still. */
 export function fixed(value, decimals) {
-  return Number.isFinite(value) ? value.toFixed(decimals) : DASH;
+  return Number.isFinite(value) ? FORMATS[decimals].format(value) : DASH;
 }
 
 /** Milliseconds: one decimal below 100, none above. */
@@ -25,14 +40,29 @@ export function duration(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   const two = (big, bigUnit, small, smallUnit) =>
     small ? `${big} ${bigUnit} ${small} ${smallUnit}` : `${big} ${bigUnit}`;
-  if (s < MINUTE_S) return `${s} s`;
-  if (s < 10 * MINUTE_S) return two(Math.floor(s / MINUTE_S), "min", s % MINUTE_S, "s");
-  if (s < HOUR_S) return `${Math.floor(s / MINUTE_S)} min`;
+  if (s < MINUTE_S) return `${s} ${SECONDS}`;
+  if (s < 10 * MINUTE_S) return two(Math.floor(s / MINUTE_S), MINUTES, s % MINUTE_S, SECONDS);
+  if (s < HOUR_S) return `${Math.floor(s / MINUTE_S)} ${MINUTES}`;
   if (s < DAY_S) {
-    return two(Math.floor(s / HOUR_S), "h", Math.floor((s % HOUR_S) / MINUTE_S), "min");
+    return two(Math.floor(s / HOUR_S), HOURS, Math.floor((s % HOUR_S) / MINUTE_S), MINUTES);
   }
-  return two(Math.floor(s / DAY_S), "d", Math.floor((s % DAY_S) / HOUR_S), "h");
+  return two(Math.floor(s / DAY_S), DAYS, Math.floor((s % DAY_S) / HOUR_S), HOURS);
 }
+
+const MONTHS = [
+  marked("Jan"),
+  marked("Feb"),
+  marked("Mar"),
+  marked("Apr"),
+  marked("May"),
+  marked("Jun"),
+  marked("Jul"),
+  marked("Aug"),
+  marked("Sep"),
+  marked("Oct"),
+  marked("Nov"),
+  marked("Dec"),
+];
 
 const two = (number) => String(number).padStart(2, "0");
 
@@ -51,20 +81,21 @@ export function clockExact(at_s) {
 export function moment(at_s, now_s) {
   const time = clock(at_s).slice(0, 5);
   if (now_s - at_s < DAY_S) return time;
-  const day = new Date(at_s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  const date = new Date(at_s * 1000);
+  const day = t("{day} {month}", { day: date.getDate(), month: t(MONTHS[date.getMonth()]) });
   return `${day} ${time}`;
 }
 
 const STATES = {
-  connecting: { word: "Connecting", tone: "busy", sentence: "Opening the camera." },
-  live: { word: "Live", tone: "", sentence: "" },
+  connecting: { word: t("Connecting"), tone: "busy", sentence: t("Opening the camera.") },
+  live: { word: t("Live"), tone: "", sentence: "" },
   stalled: {
-    word: "Stalled",
+    word: t("Stalled"),
     tone: "warn",
-    sentence: "No new picture. The connection is open.",
+    sentence: t("No new picture. The connection is open."),
   },
-  offline: { word: "Offline", tone: "fault", sentence: "The camera cannot be reached." },
-  ended: { word: "Ended", tone: "", sentence: "The file was read to its end." },
+  offline: { word: t("Offline"), tone: "fault", sentence: t("The camera cannot be reached.") },
+  ended: { word: t("Ended"), tone: "", sentence: t("The file was read to its end.") },
 };
 
 /**
@@ -83,7 +114,10 @@ export function cameraWords(camera, said_s, now_s) {
     word: state.word,
     tone: state.tone,
     icon: camera.state,
-    since: camera.state === "live" ? `since ${since}, for ${lasted}` : `for ${lasted}, since ${since}`,
+    since:
+      camera.state === "live"
+        ? t("since {since}, for {duration}", { since, duration: lasted })
+        : t("for {duration}, since {since}", { since, duration: lasted }),
     sentence: camera.sentence || state.sentence,
     next: [retryWords(camera, said_s, now_s), camera.next].filter(Boolean).join(" "),
   };
@@ -92,10 +126,10 @@ export function cameraWords(camera, said_s, now_s) {
 /** What stands for a camera's state while the station is not heard. */
 export function unheardWords(silent_s) {
   return {
-    word: "No connection",
+    word: t("No connection"),
     tone: "",
     icon: "stalled",
-    since: `for ${duration(silent_s)}; what the camera does is unknown`,
+    since: t("for {duration}; what the camera does is unknown", { duration: duration(silent_s) }),
     sentence: "",
     next: "",
   };
@@ -104,16 +138,17 @@ export function unheardWords(silent_s) {
 function retryWords(camera, said_s, now_s) {
   if (camera.retry_in_s === null) return "";
   const left = duration(Math.ceil(camera.retry_in_s - (now_s - said_s)));
-  const attempt = camera.attempt > 0 ? `, attempt ${whole(camera.attempt)}` : "";
-  return `Connects again in ${left}${attempt}.`;
+  if (camera.attempt === 0) return t("Connects again in {duration}.", { duration: left });
+  const attempt = whole(camera.attempt);
+  return t("Connects again in {duration}, attempt {attempt}.", { duration: left, attempt });
 }
 
 /** The engine in words, or null when there is nothing to look at. */
 export function engineTrouble(engine) {
   const trouble = {
-    building: { tone: "busy", icon: "busy", head: "Building engine" },
-    fallback: { tone: "warn", icon: "stalled", head: "Engine in fallback" },
-    failed: { tone: "fault", icon: "offline", head: "Engine failed" },
+    building: { tone: "busy", icon: "busy", head: t("Building engine") },
+    fallback: { tone: "warn", icon: "stalled", head: t("Engine in fallback") },
+    failed: { tone: "fault", icon: "offline", head: t("Engine failed") },
   }[engine.state];
   if (!trouble) return null;
   const progress = engine.progress === null ? "" : `: ${fixed(engine.progress * 100, 0)} %`;
