@@ -119,9 +119,11 @@ class EngineReading:
         """As "Building bright-spots, 43 %: Comparing with the original"; empty where nothing is."""
         if self.state is EngineState.FAILED or not self.sentence:
             return ""
-        share = "" if self.progress is None else f", {whole_percent(self.progress)} %"
+        what = f"Building {self.model}"
+        if self.progress is not None:
+            what = f"Building {self.model}, {whole_percent(self.progress)} %"
         why = f" ({self.fallback})" if self.fallback and not self.is_fallback else ""
-        return f"Building {self.model}{share}: {self.sentence}{why}"
+        return f"{what}: {self.sentence}{why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class StationReading:
         pictures: live pictures by the camera's key; without those that nobody looked at.
         notices: what needs a person soon, though everything is as it should be.
         store: the database.
+        saving: why pictures are not kept now, a sentence by their kind; empty where they are.
         override: what acts in the place of the settings of detection; None: they do.
     """
 
@@ -213,6 +216,7 @@ class StationReading:
     pictures: Mapping[str, PictureReading] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     store: StoreReading = StoreReading()
+    saving: Mapping[str, str] = field(default_factory=dict)
     override: OverrideReading | None = None
 
     @property

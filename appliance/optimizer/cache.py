@@ -179,6 +179,15 @@ class EngineCache:
                 gone.append(each)
         return _removed(gone)
 
+    def forget(self, made_before_s: float, keep: Collection[EngineKey]) -> list[Stored]:
+        """Remove what is not of `keep` and was made before that wall clock.
+
+        Raises:
+            StoreError: the cache cannot be written.
+        """
+        old = [each for each in self.stored() if each.made_s < made_before_s]
+        return _removed([each for each in old if not self._is_engine_of(each, keep)])
+
     def _is_engine_of(self, stored: Stored, keys: Collection[EngineKey]) -> bool:
         places = {self._place(key) for key in keys}
         return stored.folder in places and not (stored.folder / REFUSAL).exists()

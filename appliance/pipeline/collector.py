@@ -2,12 +2,18 @@
 
 Nobody has a shell on the box to put pictures there. So the station takes some of its own, where it
 was told to: one now and then, so that they differ, until each model has as many as were asked for.
+Where they may grow no older than some days, new ones take the place of the old.
+
+While the disk is full, or its folder cannot be written, it keeps none, says so, and tries again
+with every picture that is due.
 """
 
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,11 +21,30 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
+from appliance.errors import StoreError
 from appliance.pipeline.part import Part
+from appliance.stores.room import ask_for_room
 from appliance.values import Result
 
 PERIOD_S = 30.0
+TIDY_EVERY_S = 3600.0
+DAY_S = 86400.0
+PAUSED = "Saving of pictures to verify with is paused"
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
+_OWN = re.compile(r"\.?[a-z0-9_]+-[a-z0-9_]{8}\.jpg")  # as they are named below
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What becomes of the pictures.
+
+    Attributes:
+        wanted: pictures for each model.
+        days: after which one of the station's own is removed; 0 keeps them.
+    """
+
+    wanted: int
+    days: int = 0
 
 
 class Collector(Part):
@@ -28,28 +53,33 @@ class Collector(Part):
     Args:
         folders: where the pictures of each model go; made when the first one comes.
         models: the model that looks at each camera, by its key.
-        wanted: pictures for each model.
         on_enough: gets a model's name once, when its last picture lies there.
+        keeping: how many, and for how long.
         clock_ns: monotonic.
+        wall_s: wall clock, against which files are aged.
     """
 
     def __init__(
         self,
         folders: Mapping[str, Path],
         models: Mapping[str, str],
+        keeping: Keeping,
         *,
-        wanted: int,
         on_enough: Callable[[str], None],
         clock_ns: Callable[[], int],
+        wall_s: Callable[[], float],
     ) -> None:
         super().__init__("collector")
         self._folders = folders
         self._models = models
+        self._keeping = keeping
         self._on_enough = on_enough
         self._clock_ns = clock_ns
+        self._wall_s = wall_s
         self._changed = threading.Condition()
         self._waiting: tuple[Result, Lease] | None = None
-        self._missing = {name: wanted - _count(folder) for name, folder in folders.items()}
+        self._trouble = ""
+        self._missing = {name: keeping.wanted - _count(folder) for name, folder in folders.items()}
         self._due_ns = dict.fromkeys(models, 0)
 
     @override
@@ -71,29 +101,63 @@ class Collector(Part):
             self._waiting = result, lease.retain()
             self._changed.notify_all()
 
+    def trouble(self) -> str:
+        """Why pictures that are due are not kept, in a sentence; empty while they are."""
+        return self._trouble
+
     @override
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            result, lease = job
-            model = self._models[result.camera]
-            try:
-                with lease:
-                    _keep(lease, self._folders[model], result)
-            except OSError as error:
-                logger.bind(model=model).warning("verify picture: not kept: {}", error)
-            except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
-                logger.bind(model=model).exception("verify picture: not kept")
-            else:
-                self._one_less(model)
+        for folder in self._folders.values():
+            _remove(folder, lambda path: path.name.startswith("."))  # begun by the run before
+        while not self._stop.is_set():
+            self._forget_old()
+            if (job := self._next()) is not None:
+                self._take(*job)
+
+    def _take(self, result: Result, lease: Lease) -> None:
+        model = self._models[result.camera]
+        try:
+            with lease:
+                _keep(lease, self._folders[model], result)
+        except (OSError, StoreError) as error:
+            self._pause(model, error)
+        except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
+            logger.bind(model=model).exception("verify picture: not kept")
+        else:
+            self._resume(model)
+            self._one_less(model)
 
     def _next(self) -> tuple[Result, Lease] | None:
+        """The next picture to keep; None after a while without any, and at the end."""
         with self._changed:
-            while self._waiting is None and not self._stop.is_set():
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._waiting or self._stop.is_set(), TIDY_EVERY_S)
             job, self._waiting = self._waiting, None
             if self._stop.is_set() and job is not None:
                 job[1].release()
             return None if self._stop.is_set() else job
+
+    def _forget_old(self) -> None:
+        """Remove those of the station's own pictures that are too old; others take their place."""
+        if not self._keeping.days:
+            return
+        oldest_s = self._wall_s() - self._keeping.days * DAY_S
+        for model, folder in self._folders.items():
+            gone = _remove(folder, lambda path: path.stat().st_mtime < oldest_s)
+            if gone:
+                logger.bind(model=model).info("verify pictures: {} were too old", gone)
+                with self._changed:
+                    self._missing[model] = self._keeping.wanted - _count(folder)
+
+    def _pause(self, model: str, error: OSError | StoreError) -> None:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        was, self._trouble = self._trouble, f"{PAUSED}: {reason}"
+        if not was:
+            logger.bind(model=model).warning("verify pictures: none are kept: {}", reason)
+
+    def _resume(self, model: str) -> None:
+        was, self._trouble = self._trouble, ""
+        if was:
+            logger.bind(model=model).info("verify pictures: are kept again")
 
     def _one_less(self, model: str) -> None:
         with self._changed:
@@ -108,19 +172,34 @@ def _count(folder: Path) -> int:
     return sum(1 for path in folder.glob("*.jpg") if not path.name.startswith("."))
 
 
+def _remove(folder: Path, is_meant: Callable[[Path], bool]) -> int:
+    """Remove those of the station's own pictures that are meant; how many it were."""
+    own = [path for path in folder.glob("*") if _OWN.fullmatch(path.name)]
+    gone = [path for path in own if is_meant(path)]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)
+
+
 def _keep(lease: Lease, folder: Path, result: Result) -> None:
     """Write one picture, whole or not at all; its name is never taken yet.
 
     Raises:
         OSError: the folder cannot be written.
+        StoreError: the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done, jpeg = cv2.imencode(".jpg", lease.pixels, QUALITY)
     if not done:
-        raise OSError("the picture cannot be encoded")
+        raise ValueError("expected a picture that can be encoded")
+    ask_for_room(folder, jpeg.size)
     # A name of chance: after a restart, or under a clock that was set, another could be taken.
     descriptor, name = tempfile.mkstemp(prefix=f".{result.camera}-", suffix=".jpg", dir=folder)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(jpeg.tobytes())
     hidden = Path(name)
-    hidden.rename(hidden.with_name(hidden.name.removeprefix(".")))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(jpeg.tobytes())
+        hidden.rename(hidden.with_name(hidden.name.removeprefix(".")))
+    except OSError:
+        hidden.unlink()
+        raise

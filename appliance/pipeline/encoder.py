@@ -1,22 +1,27 @@
 """The live encoder: each watched picture becomes a JPEG once, for all viewers.
 
 It sleeps while nobody watches. It keeps the newest result of each watched camera and drops the
-one before; a picture is encoded straight from the frame slot, which its lease keeps.
+one before; a picture is encoded straight from the frame slot, which its lease keeps. One that is
+painted on first is copied, since others read the slot.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
 from appliance.pipeline.part import Part
 from appliance.readings import PictureReading
-from appliance.values import Result, Skip
+from appliance.render.boxes import draw_boxes
+from appliance.values import U8, Result, Skip
+
+Paint = Callable[[U8, Result], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,16 @@ class LivePicture:
 
     Attributes:
         result: of this very picture.
-        jpeg: the picture, without boxes.
+        jpeg: the picture; without boxes, unless the encoder burns them in.
     """
 
     result: Result
     jpeg: bytes
+
+
+def burn(picture: U8, result: Result) -> None:
+    """Draw a result's boxes and labels into its picture (H, W, 3) uint8 BGR."""
+    draw_boxes(picture, result.detections, result.names())
 
 
 class LiveEncoder(Part):
@@ -40,6 +50,8 @@ class LiveEncoder(Part):
         fps: most pictures per second and camera.
         quality: JPEG quality, 1..100.
         clock_ns: monotonic.
+        paint: draws into a copy of each picture before it is encoded; None: as it is.
+        name: of the thread.
     """
 
     def __init__(
@@ -49,12 +61,16 @@ class LiveEncoder(Part):
         fps: float,
         quality: int,
         clock_ns: Callable[[], int],
+        paint: Paint | None = None,
+        name: str = "encoder",
     ) -> None:
-        super().__init__("encoder")
+        super().__init__(name)
         self._publish = publish
         self._period_ns = int(1e9 / fps)
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
         self._clock_ns = clock_ns
+        self._paint = paint
+        self._canvases: dict[str, U8] = {}  # by camera; the encoder's own, written over each time
         self._changed = threading.Condition()
         self._watched: Counter[str] = Counter()
         self._waiting: dict[str, tuple[Result, Lease]] = {}
@@ -81,6 +97,7 @@ class LiveEncoder(Part):
             if self._watched[camera] <= 0:
                 del self._watched[camera]
                 self._let_go(camera)
+                self._canvases.pop(camera, None)
 
     def offer(self, result: Result, lease: Lease) -> None:
         """Keep this picture if somebody watches; the one that waited goes."""
@@ -125,12 +142,27 @@ class LiveEncoder(Part):
         while (job := self._next()) is not None:
             result, lease = job
             try:
-                with lease:
-                    done, jpeg = cv2.imencode(".jpg", lease.pixels, self._parameters)
-                if done:
-                    self._publish(LivePicture(result, jpeg.tobytes()))
+                jpeg = self._encoded(result, lease)
+                self._publish(LivePicture(result, jpeg))
             except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
                 logger.bind(camera=result.camera).exception("live picture: not encoded")
+
+    def _encoded(self, result: Result, lease: Lease) -> bytes:
+        """The picture as JPEG; its lease ends here."""
+        with lease:
+            if self._paint is None:
+                return _jpeg(lease.pixels, self._parameters)
+            canvas = self._canvas(result.camera, lease.pixels)
+        self._paint(canvas, result)
+        return _jpeg(canvas, self._parameters)
+
+    def _canvas(self, camera: str, pixels: U8) -> U8:
+        """A copy, in memory that is kept for as long as the camera's pictures have one size."""
+        canvas = self._canvases.get(camera)
+        if canvas is None or canvas.shape != pixels.shape:
+            canvas = self._canvases[camera] = np.empty_like(pixels)
+        np.copyto(canvas, pixels)
+        return canvas
 
     def _next(self) -> tuple[Result, Lease] | None:
         with self._changed:
@@ -149,3 +181,24 @@ class LiveEncoder(Part):
         now = self._clock_ns()
         due = self._due_ns.get(camera, 0) + self._period_ns
         return due if now - due < self._period_ns else now + self._period_ns // 2
+
+
+def _jpeg(picture: U8, parameters: list[int]) -> bytes:
+    done, jpeg = cv2.imencode(".jpg", picture, parameters)
+    if not done:
+        raise ValueError(f"expected a picture that can be encoded, got one of {picture.shape}")
+    return jpeg.tobytes()
+
+
+def all_pictures(encoders: Sequence[LiveEncoder]) -> dict[str, PictureReading]:
+    """What became of the pictures of each camera, whichever encoder made them."""
+    readings = [encoder.pictures() for encoder in encoders]
+    cameras = sorted({camera for reading in readings for camera in reading})
+    none = PictureReading()
+    return {
+        camera: PictureReading(
+            sum(reading.get(camera, none).sent for reading in readings),
+            sum((Counter(reading.get(camera, none).skips) for reading in readings), Counter()),
+        )
+        for camera in cameras
+    }

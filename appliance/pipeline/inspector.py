@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from appliance.errors import ApplianceError, EngineError, PictureError
 from appliance.pictures import Limits, read_picture
-from appliance.pipeline.loop import Inspected, RulesOf
+from appliance.pipeline.asked import Inspected, RulesOf
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.render.boxes import draw_boxes

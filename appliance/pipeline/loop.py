@@ -13,7 +13,7 @@ served when no frame waits for its model, or when enough frames have gone before
 """
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,20 +25,17 @@ from typing_extensions import override
 from appliance.buffers import Lease
 from appliance.errors import ApplianceError, DeviceLostError, EngineError
 from appliance.geometry import Fit
+from appliance.pipeline.asked import Asked, AskedQueue, Inspected, RulesOf, ending
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
-from appliance.runtimes import EngineReport, EngineSlot
+from appliance.runtimes import EngineSlot
 from appliance.tasks import Rules
-from appliance.values import U8, Detections, Result
+from appliance.values import U8, Result
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
 POLL_S = 0.001  # how late a frame may find its free slot while engines work
 FAILURE_PAUSE_S = 1.0
-ASKED_LIMIT = 8  # single pictures that wait for their turn
-FRAMES_BEFORE = 8  # frames of cameras that a single picture lets go first, at most
-
-RulesOf = Callable[[ServedModel], Rules]
 
 
 class FrameSource(Protocol):
@@ -59,27 +56,6 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
-    """What a model sees in a single picture.
-
-    Attributes:
-        detections: in the picture's pixels.
-        labels: the model's class names in the order of class ids.
-        report: on the engine that looked.
-        input_wh: the model's input size, pixels.
-        waited_ms: until the engine got it.
-        inference_ms: from the engine's submit to its outputs being ready.
-    """
-
-    detections: Detections
-    labels: tuple[str, ...]
-    report: EngineReport
-    input_wh: tuple[int, int]
-    waited_ms: float
-    inference_ms: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Frame:
     """A camera's."""
 
@@ -88,20 +64,8 @@ class _Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """A single picture, fitted for `model` by whoever asks: it may be a large one."""
-
-    model: ServedModel
-    fitted: U8
-    fit: Fit
-    rules: Rules
-    asked_ns: int
-    answer: Future[Inspected]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _InFlight:
-    origin: _Frame | _Asked
+    origin: _Frame | Asked
     model: ServedModel
     slot: EngineSlot
     fit: Fit
@@ -146,12 +110,11 @@ class Loop(Part):
         self._wake = threading.Event()
         self._in_flight: deque[_InFlight] = deque()
         self._at: ServedModel | None = None  # at work, for the message when it fails
-        self._at_asked: _Asked | None = None  # whose picture it is, where it is no camera's
-        self._gone_before: Counter[str] = Counter()  # frames, while a picture waits; by model
+        self._at_asked: Asked | None = None  # whose picture it is, where it is no camera's
+        self._asked = AskedQueue()
         self._lock = threading.Lock()
         # Under the lock, and so are the next: models by name, None to serve none any more.
         self._arrived: deque[tuple[str, ServedModel | None]] = deque()
-        self._asked: deque[_Asked] = deque()
         self._rules_of: RulesOf = _own_rules
         self._rules_changed = False
         self._has_ended = False
@@ -218,12 +181,8 @@ class Loop(Part):
             )
         fitted, fit = model.letterbox.fitted(picture)
         answer: Future[Inspected] = Future()
-        asked = _Asked(model, fitted, fit, rules_of(model), self._clock_ns(), answer)
-        with self._lock:
-            self._asked = deque(each for each in self._asked if not each.answer.cancelled())
-            if self._has_ended or len(self._asked) >= ASKED_LIMIT:
-                raise EngineError("too many pictures wait already", hint="Try again soon.")
-            self._asked.append(asked)
+        asked = Asked(model, fitted, fit, rules_of(model), self._clock_ns(), answer)
+        self._asked.put(asked)
         self.wake()
         return answer
 
@@ -292,42 +251,21 @@ class Loop(Part):
     def _submit(self, lane: Lane, model: ServedModel, lease: Lease) -> None:
         lane.sequence = lease.stamp.sequence
         self._start(_Frame(lane, lease), model, lease.pixels)
-        self._gone_before[model.name] += 1
+        self._asked.gone_before(model.name)
 
     def _submit_asked(self, *, is_due: bool = False) -> bool:
-        """The first single picture whose model has a free slot, if there is one.
+        """A single picture, if one can have its turn."""
+        asked = self._asked.next(is_due=is_due)
+        if asked is None:
+            return False
+        if self._asked.take(asked):
+            self._at_asked = asked
+            if self._models.get(asked.model.name) is not asked.model:
+                raise EngineError("the engine was replaced just now", hint="Try again.")
+            self._start(asked, asked.model, asked.fitted)
+        return True
 
-        Args:
-            is_due: only one that enough frames have gone before.
-        """
-        with self._lock:
-            waiting = list(self._asked)
-        # Counted from when one begins to wait.
-        names = {asked.model.name for asked in waiting}
-        for name in self._gone_before.keys() - names:
-            del self._gone_before[name]
-        for asked in waiting:
-            if is_due and self._gone_before[asked.model.name] < FRAMES_BEFORE:
-                continue
-            if asked.model.free:
-                self._submit_one(asked)
-                return True
-        return False
-
-    def _submit_one(self, asked: _Asked) -> None:
-        with self._lock:
-            if asked not in self._asked:
-                return  # whoever asked has gone, and made room for another
-            self._asked.remove(asked)
-        if not asked.answer.set_running_or_notify_cancel():
-            return  # whoever asked has gone
-        self._at_asked = asked
-        if self._models.get(asked.model.name) is not asked.model:
-            raise EngineError("the engine was replaced just now", hint="Try again.")
-        del self._gone_before[asked.model.name]
-        self._start(asked, asked.model, asked.fitted)
-
-    def _start(self, origin: _Frame | _Asked, model: ServedModel, picture: U8) -> None:
+    def _start(self, origin: _Frame | Asked, model: ServedModel, picture: U8) -> None:
         slot = model.free.popleft()
         self._at = model
         try:
@@ -339,7 +277,7 @@ class Loop(Part):
             if isinstance(origin, _Frame):
                 origin.lease.release()
             raise
-        fit = origin.fit if isinstance(origin, _Asked) else fit
+        fit = origin.fit if isinstance(origin, Asked) else fit
         self._in_flight.append(_InFlight(origin, model, slot, fit, submitted_ns))
 
     def _finish_one(self) -> bool:
@@ -351,7 +289,7 @@ class Loop(Part):
         nothing_else = len(oldest) == 1 and not any(m.free for m in self._models.values())
         for job in oldest.values():
             self._at = job.model
-            self._at_asked = job.origin if isinstance(job.origin, _Asked) else None
+            self._at_asked = job.origin if isinstance(job.origin, Asked) else None
             try:
                 done = job.model.engine.wait(job.slot, IDLE_S if nothing_else else POLL_S)
             except BaseException:
@@ -367,7 +305,7 @@ class Loop(Part):
     def _finish(self, job: _InFlight) -> None:
         try:
             ready_ns = self._clock_ns()
-            if isinstance(job.origin, _Asked):
+            if isinstance(job.origin, Asked):
                 self._answer(job, job.origin, ready_ns)
             else:
                 self._publish(job, job.origin, ready_ns)
@@ -388,7 +326,7 @@ class Loop(Part):
         self._on_result(result, lease)
 
     @staticmethod
-    def _answer(job: _InFlight, asked: _Asked, ready_ns: int) -> None:
+    def _answer(job: _InFlight, asked: Asked, ready_ns: int) -> None:
         model = job.model
         asked.answer.set_result(
             Inspected(
@@ -420,17 +358,13 @@ class Loop(Part):
     def _drain(self) -> None:
         with self._lock:
             self._has_ended = True
-            asked = list(self._asked)
-            self._asked.clear()
+        self._asked.end()
         for job in self._in_flight:
-            if isinstance(job.origin, _Asked):
-                job.origin.answer.set_exception(_ending())
+            if isinstance(job.origin, Asked):
+                job.origin.answer.set_exception(ending())
             else:
                 job.origin.lease.release()
         self._in_flight.clear()
-        for each in asked:
-            if each.answer.set_running_or_notify_cancel():
-                each.answer.set_exception(_ending())
         arrived = (model for _, model in self._arrived if model is not None)
         for model in (*self._models.values(), *self._replaced, *arrived):
             model.engine.close()
@@ -438,7 +372,3 @@ class Loop(Part):
 
 def _own_rules(model: ServedModel) -> Rules:
     return model.rules
-
-
-def _ending() -> EngineError:
-    return EngineError("the station ends", hint="Try again when it is back.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.errors import SettingsError
-from appliance.pipeline.loop import RulesOf
+from appliance.pipeline.asked import RulesOf
 from appliance.pipeline.served import ServedModel
 from appliance.readings import OverrideReading
 from appliance.tasks import Rules

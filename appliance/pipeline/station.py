@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from appliance.capture.camera import Camera
-from appliance.pipeline.encoder import LiveEncoder
+from appliance.pipeline.encoder import LiveEncoder, all_pictures
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
@@ -37,7 +37,7 @@ class Station:
         history: the last hour of each camera.
         room: brings engines up.
         loop: runs them.
-        encoder: pictures for viewers.
+        encoders: pictures for viewers.
         heartbeat: the loop's.
         state_folder: whose disk is watched.
         wall_s: wall clock, for labels.
@@ -46,6 +46,7 @@ class Station:
         log_lines: lines logged so far, by level.
         start_up: how the start went.
         store: how the database is.
+        saving: why pictures are not kept now, by their kind; empty where they are.
         notices: what needs a person soon.
         override: what acts in the place of the settings of detection.
     """
@@ -56,7 +57,7 @@ class Station:
     history: History
     room: EngineRoom
     loop: Loop
-    encoder: LiveEncoder
+    encoders: Sequence[LiveEncoder]
     heartbeat: Heartbeat
     state_folder: Path
     wall_s: Callable[[], float]
@@ -65,6 +66,7 @@ class Station:
     log_lines: Callable[[], Mapping[str, int]]
     start_up: StartUp
     store: Callable[[], StoreReading]
+    saving: Callable[[], Mapping[str, str]] = dict
     notices: Callable[[], tuple[str, ...]] = tuple
     override: Callable[[], OverrideReading | None] = lambda: None
 
@@ -73,8 +75,9 @@ class Station:
         cameras = tuple(self._camera(key, camera) for key, camera in self.cameras.items())
         engines = self.room.readings()
         loop_age_s = self.heartbeat.age_s()
-        store = self.store()
-        health, reasons = judge(cameras, engines, loop_age_s, store.troubles)
+        store, saving = self.store(), self.saving()
+        troubles = (*store.troubles, *filter(None, saving.values()))
+        health, reasons = judge(cameras, engines, loop_age_s, troubles)
         now_s = self.wall_s()
         return StationReading(
             now_s=now_s,
@@ -89,8 +92,9 @@ class Station:
             loop_age_s=loop_age_s,
             log_lines=self.log_lines(),
             start_s=self.start_up.reached_s,
-            pictures=self.encoder.pictures(),
+            pictures=all_pictures(self.encoders),
             store=store,
+            saving=saving,
             notices=self.notices(),
             override=self.override(),
         )

@@ -133,6 +133,19 @@ def _station(reading: StationReading) -> Iterator[Family]:
             "Share of the state folder's disk in use, 0..1.",
             reading.disk_used,
         )
+    yield _gauge(
+        "appliance_override_active",
+        "1 while somebody has put other values in the place of the settings.",
+        reading.override is not None,
+    )
+    paused = GaugeMetricFamily(
+        "appliance_saving_paused",
+        "1 while pictures of a kind are not kept, as on a full disk.",
+        labels=["kind"],
+    )
+    for kind, trouble in reading.saving.items():
+        paused.add_metric([kind], float(bool(trouble)))
+    yield paused
     start = GaugeMetricFamily(
         "appliance_start_seconds",
         "From the start of the process to each stage; missing until it is reached.",

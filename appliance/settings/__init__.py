@@ -18,7 +18,7 @@ from appliance.settings.model import (
     Web,
 )
 from appliance.settings.problems import Problem, SettingsProblems
-from appliance.settings.process import environment, prepare_process
+from appliance.settings.process import begin_temporary, environment, prepare_process
 from appliance.settings.users import Role, User
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Station",
     "User",
     "Web",
+    "begin_temporary",
     "effective",
     "environment",
     "load",

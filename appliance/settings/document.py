@@ -15,7 +15,7 @@ END = "<!-- settings:end -->"
 _ABOUT_SECRETS = (
     f"A variable marked 🔒 is a secret. It may come from a file instead: the one that the variable "
     f"with `{FILE_SUFFIX}` at its end names, or, when neither is set, one named like the variable "
-    f"in lower case without `APPLIANCE_` (`auth__users`, `cameras__door__password`), in "
+    f"in lower case, with or without `APPLIANCE_` (`auth__users`, `cameras__door__password`), in "
     f"`$CREDENTIALS_DIRECTORY` (systemd), then in `{SECRETS_DIR}` (containers)."
 )
 _HEAD = f"""\

@@ -115,8 +115,10 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             self._put(variable, text, f"file {path}")
 
     def _read_well_known(self, variable: Variable) -> None:
+        # The second is what systemd makes of a folder: LoadCredential=appliance:FOLDER.
+        names = (variable.secret_file_name, variable.name.lower())
         try:
-            found = secret_files.first_of(variable.secret_file_name, self._folders)
+            found = secret_files.first_of(names, self._folders)
         except secret_files.UnreadableError as error:
             problem = f"has a file {variable.secret_file_name} among the secrets that {error}"
             expected = "a text file that the station may read"

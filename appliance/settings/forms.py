@@ -15,8 +15,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+from appliance.texts import AUTO, LANGUAGES
+
 PRECISIONS = ("fp32", "fp16", "int8")
 LIMITS_FORM = "list of PRECISION=LIMIT"
+LANGUAGE_FORM = f"{AUTO}, {', '.join(LANGUAGES[:-1])} or {LANGUAGES[-1]}"
 
 _SEPARATOR = re.compile(r"[,\r\n]")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*")
@@ -237,6 +240,17 @@ def check_header(name: str) -> str:
     return name.lower()
 
 
+def check_language(text: str) -> str:
+    """A language that the page has, or the word for the browser's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text not in {AUTO, *LANGUAGES}:
+        raise ValueError("is none of the choices")
+    return text
+
+
 def check_token(token: str) -> str:
     """A token that fits into an HTTP header and cannot be guessed.
 
@@ -257,6 +271,7 @@ Limits = Annotated[Mapping[str, float], BeforeValidator(parse_limits)]
 ModelName = Annotated[str, AfterValidator(check_model)]
 BasePath = Annotated[str, AfterValidator(check_base_path)]
 Hosts = Annotated[Words, AfterValidator(check_hosts)]
+Language = Annotated[str, AfterValidator(check_language)]
 HeaderName = Annotated[str, AfterValidator(check_header)]
 Networks = Annotated[Words, AfterValidator(check_networks)]
 Size = Annotated[str, AfterValidator(check_size)]

@@ -10,12 +10,14 @@ from typing_extensions import override
 from appliance.settings.camera import Camera
 from appliance.settings.fields import Note, Section, setting
 from appliance.settings.forms import (
+    LANGUAGE_FORM,
     LIMITS_FORM,
     BasePath,
     ClassMap,
     Folder,
     HeaderName,
     Hosts,
+    Language,
     Limits,
     Line,
     ModelName,
@@ -25,6 +27,7 @@ from appliance.settings.forms import (
 from appliance.settings.secrets import HASH_COMMAND
 from appliance.settings.tokens import TOKEN_COMMAND, Tokens
 from appliance.settings.users import Role, Users
+from appliance.texts import AUTO
 
 EXAMPLE_HASH = (
     "argon2id.v=19.m=65536~t=3~p=4.c2FsdHNhbHRzYWx0.aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
@@ -150,6 +153,13 @@ class Verify(Section):
         ge=0,
         le=1000,
     )
+    picture_days: int = setting(
+        0,
+        "Days after which such a picture is removed, and another may take its place; 0 keeps them.",
+        example="90",
+        ge=0,
+        le=3650,
+    )
     f1: Limits = setting(
         {"fp32": 0.99, "fp16": 0.99, "int8": 0.97},
         "Least F1 of its detections against the original's.",
@@ -213,6 +223,13 @@ class Web(Section):
         example="10.0.0.5, 172.16.0.0/12",
         note=Note(form="list of IP addresses or networks"),
     )
+    language: Language = setting(
+        AUTO,
+        "Language of the page for people who have not chosen one; auto is what their browser "
+        "asks for.",
+        example="de",
+        note=Note(form=LANGUAGE_FORM),
+    )
     ca_file: Folder | None = setting(
         None,
         "File with the certificate of the authority that signed the proxy's: people find it at "
@@ -247,8 +264,8 @@ class Auth(Section):
         "makes them.",
         example=f"prometheus:metrics:2027-01-31:{'0123456789abcdef' * 4}",
         note=Note(
-            form="list of name:scopes:expiry:hash; scopes are metrics and ready, joined by +; the "
-            "expiry is a date",
+            form="list of name:scopes:expiry:hash; scopes are metrics, pictures and ready, joined "
+            "by +; the expiry is a date",
             is_secret=True,
         ),
     )

@@ -1,7 +1,9 @@
 """The process's own environment: the only place that reads or writes it."""
 
 import ctypes
+import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -73,6 +75,32 @@ def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = 
     for name, value in _DEFAULTS.items():
         environ.setdefault(name, value)
     _share_heaps()
+
+
+def begin_temporary(paths: Paths, *, environ: MutableMapping[str, str] | None = None) -> None:
+    """Give this process an empty folder for temporary files; call once the state is its own.
+
+    What a run that was cut off has left there is removed. The folder lies in the temporary one,
+    where others may keep files too, and is named after the state, which no other station has.
+
+    Raises:
+        StoreError: it cannot be emptied.
+    """
+    if environ is None:
+        environ = os.environ  # noqa: TID251 - the one writer; libraries read it
+    place = hashlib.sha256(str(paths.state.resolve()).encode()).hexdigest()[:8]
+    own = paths.temporary / f"station-{place}"
+    try:
+        if own.exists():
+            shutil.rmtree(own)
+        own.mkdir(mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            f"{own}: cannot be emptied ({error.strerror})",
+            hint="Remove it, or name another folder in APPLIANCE_PATHS__TEMPORARY.",
+        ) from error
+    environ["TMPDIR"] = tempfile.tempdir = str(own)
+    environ["GRADIO_TEMP_DIR"] = str(own / "gradio")
 
 
 def _share_heaps() -> None:

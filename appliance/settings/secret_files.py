@@ -1,7 +1,7 @@
 """Reads secrets from files: where a variable points, and in the two well-known folders."""
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,15 +53,15 @@ def read(path: Path) -> str:
         raise UnreadableError("is not text in UTF-8") from None
 
 
-def first_of(name: str, folders: Iterable[Path]) -> Found | None:
-    """The secret of this file name in the first of the folders that has it.
+def first_of(names: Sequence[str], folders: Iterable[Path]) -> Found | None:
+    """The secret of one of these file names in the first of the folders that has it.
 
     Raises:
         UnreadableError: it is there but is of no use.
     """
-    for folder in folders:
+    for path in (folder / name for folder in folders for name in names):
         try:
-            return Found(read(folder / name), folder / name)
+            return Found(read(path), path)
         except FileNotFoundError:
             continue
     return None

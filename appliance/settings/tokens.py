@@ -31,6 +31,7 @@ class TokenScope(StrEnum):
     """What a token opens."""
 
     METRICS = "metrics"
+    PICTURES = "pictures"
     READY = "ready"
 
 

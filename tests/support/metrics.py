@@ -77,6 +77,7 @@ def reading(health: Health = Health.DEGRADED) -> StationReading:
         log_lines={"info": 90, "warning": 5},
         start_s={Stage.FIRST_RESULT: 0.5},
         pictures={"door": PictureReading(sent=40, skips={Skip.VIEWER: 2})},
+        saving={"verify_pictures": "Saving is paused"},
         store=StoreReading(waiting=4, committed=50, failed=1, dropped=2),
     )
 
