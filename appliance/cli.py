@@ -1,6 +1,5 @@
 """The `appliance` command. Heavy modules load only in the command that needs them."""
 
-import functools
 import io
 import json
 import os
@@ -9,15 +8,15 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from appliance import __version__
 from appliance.app.state import claim_state
-from appliance.errors import ApplianceError, SettingsError
+from appliance.cli_delivery import add_commands
+from appliance.errors import ApplianceError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (
@@ -31,9 +30,7 @@ from appliance.settings import (
 )
 from appliance.settings.secrets import hash_password
 from appliance.settings.tokens import TokenScope, check_token_name, new_token
-
-EXIT_FAILED = 1
-EXIT_SETTINGS = 78  # EX_CONFIG: service managers do not try again
+from appliance.terminal import EXIT_FAILED, err, out, print_problems, reported
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,18 +47,7 @@ app.add_typer(engines_app, name="engines")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 
-PIPED_WIDTH = 400  # a table that is read by a program is never wrapped
 STAGE_WIDTH = 60  # what is said of a build is shorter, and covers what was said before
-
-out = Console(
-    highlight=False,
-    soft_wrap=True,
-    markup=False,
-    width=None if sys.stdout.isatty() else PIPED_WIDTH,
-)
-err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
-
-P = ParamSpec("P")
 
 
 def main() -> None:
@@ -70,37 +56,6 @@ def main() -> None:
         # What a terminal's encoding lacks is spelled out; the default would end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
     app()
-
-
-def _reported(command: Callable[P, None]) -> Callable[P, None]:
-    """A person's mistake ends in a sentence and a hint, never in a traceback."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except ApplianceError as error:
-            _fail(error)
-
-    return run
-
-
-def _fail(error: ApplianceError) -> NoReturn:
-    if isinstance(error, SettingsProblems):
-        _print_problems(error)
-    else:
-        err.print(f"error: {error}")
-        if error.hint:
-            err.print(f"  {error.hint}")
-    raise typer.Exit(EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_FAILED)
-
-
-def _print_problems(error: SettingsProblems) -> None:
-    for problem in error.problems:
-        err.print(f"error: {problem.variable} {problem.problem}")
-        err.print(f"  expected: {problem.expected}")
-        if problem.example:
-            err.print(f"  example:  {problem.example}")
 
 
 def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
@@ -118,14 +73,14 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
 
 
 @app.command()
-@_reported
+@reported
 def serve() -> None:
     """Run the station; with wrong settings, a page that says what is wrong."""
     environ = environment()
     try:
         loaded, ring = _start(environ)
     except SettingsProblems as error:
-        _print_problems(error)
+        print_problems(error)
         _serve_problems(error, environ)
     else:
         _serve(loaded, ring, environ)
@@ -156,7 +111,7 @@ def _serve_problems(error: SettingsProblems, environ: Mapping[str, str]) -> None
 
 
 @app.command()
-@_reported
+@reported
 def check() -> None:
     """Print the settings in effect, where each came from, and what this machine has."""
     loaded, _ = _start(environment())
@@ -179,7 +134,7 @@ def check() -> None:
 
 
 @app.command()
-@_reported
+@reported
 def build(
     models: Annotated[list[str] | None, typer.Argument(help="Default: those in use.")] = None,
     frames: Annotated[
@@ -188,6 +143,10 @@ def build(
     backend: Annotated[
         str, typer.Option(help="Only for this one: tensorrt, rtx, cuda or cpu.")
     ] = "",
+    instead: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder instead of the cache; its engines can be shipped."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Progress as lines of JSON.")] = False,  # noqa: FBT002 - typer's way to declare a switch
 ) -> None:
     """Make each model's engine and prove that it sees what the original sees."""
@@ -195,12 +154,16 @@ def build(
     signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
     environ = environment()
     loaded, _ = _start(environ)
+    settings = loaded.settings
+    if instead is not None:
+        paths = settings.paths.model_copy(update={"cache": instead.absolute()})
+        settings = settings.model_copy(update={"paths": paths})
     from appliance.app.building import build_models
 
     tell = _tell_json if as_json else _telling(environ)
     try:
         for built in build_models(
-            loaded.settings, models or (), frames=frames, only=backend, progress=tell
+            settings, models or (), frames=frames, only=backend, progress=tell
         ):
             if not as_json:
                 out.print(built)
@@ -239,7 +202,7 @@ def _telling(environ: Mapping[str, str]) -> Callable[[str, float | None], None]:
 
 
 @models_app.command("list")
-@_reported
+@reported
 def list_models() -> None:
     """Every model that has a card."""
     loaded, _ = _start(environment())
@@ -255,7 +218,7 @@ def list_models() -> None:
 
 
 @models_app.command()
-@_reported
+@reported
 def pull(names: Annotated[list[str], typer.Argument(help="Models to bring.")]) -> None:
     """Bring models' weights from where their cards say, and check them."""
     loaded, _ = _start(environment())
@@ -267,7 +230,7 @@ def pull(names: Annotated[list[str], typer.Argument(help="Models to bring.")]) -
 
 
 @models_app.command()
-@_reported
+@reported
 def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONNX file.")]) -> None:
     """Print what a model's file says of itself."""
     loaded, _ = _start(environment())
@@ -279,7 +242,7 @@ def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONN
 
 
 @engines_app.command("list")
-@_reported
+@reported
 def list_engines() -> None:
     """Every engine in the cache, in use or not."""
     loaded, _ = _start(environment())
@@ -292,7 +255,7 @@ def list_engines() -> None:
 
 
 @engines_app.command()
-@_reported
+@reported
 def prune() -> None:
     """Remove every engine that no model in use would load."""
     loaded, _ = _start(environment())
@@ -305,7 +268,7 @@ def prune() -> None:
 
 
 @user_app.command("hash")
-@_reported
+@reported
 def hash_user(
     name: Annotated[str, typer.Argument(help="What the person types to sign in.")],
     role: Annotated[Role, typer.Argument(help="What they may do.")] = Role.VIEWER,
@@ -321,7 +284,7 @@ def hash_user(
 
 
 @token_app.command("new")
-@_reported
+@reported
 def make_token(
     name: Annotated[str, typer.Argument(help="Of the machine that will read.")],
     scopes: Annotated[list[TokenScope], typer.Option("--scope", help="What it may read.")],
@@ -341,7 +304,7 @@ def make_token(
 
 
 @app.command()
-@_reported
+@reported
 def health() -> None:
     """Ask the running station how it is; 0 when it is ready."""
     loaded = load(environment())
@@ -354,7 +317,7 @@ def health() -> None:
 
 
 @app.command()
-@_reported
+@reported
 def demo() -> None:
     """Run a station on a street clip, with a password made up for this time."""
     prepare_process(load(environment()).settings.paths)
@@ -371,3 +334,6 @@ def demo() -> None:
 def version() -> None:
     """Print the version."""
     out.print(__version__)
+
+
+add_commands(app)

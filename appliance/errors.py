@@ -9,6 +9,7 @@
     ├── SourceError     a camera cannot be opened or read
     ├── PictureError    what a person brought is no picture, or none that may be read
     ├── StoreError      a folder or file cannot be read or written
+    ├── DeliveryError   a bundle, an update or a backup cannot be made, or is not taken
     └── PublishError    a reading cannot be handed on
 
 Each carries a hint: what a person who has no shell on the box can do about it.
@@ -61,6 +62,10 @@ class PictureError(ApplianceError):
 
 class StoreError(ApplianceError):
     """A folder or file cannot be read or written."""
+
+
+class DeliveryError(ApplianceError):
+    """A bundle, an update or a backup cannot be made, or is not taken."""
 
 
 class PublishError(ApplianceError):

@@ -26,6 +26,7 @@ from appliance.settings import Settings
 from appliance.tasks import Task
 
 MIB = 1024 * 1024
+UNUSED_S = 180 * 86400.0  # that engines of no model in use stay, before a build removes them
 
 
 def optimizer_of(settings: Settings) -> Optimizer:
@@ -69,9 +70,9 @@ def build_models(
         model = _Model(settings, optimizer, name, chosen, frames is not None, progress)
         try:
             yield from model.alone(backends()[only]) if only else model.best_and_spare()
-            optimizer.shelf.cache.keep_within(
-                settings.engine.quota_mb * MIB, engines_in_use(settings)
-            )
+            cache, in_use = optimizer.shelf.cache, engines_in_use(settings)
+            cache.forget(wall_s() - UNUSED_S, in_use)
+            cache.keep_within(settings.engine.quota_mb * MIB, in_use)
         except OSError as error:
             raise StoreError(
                 f"{name}: the engine cannot be kept in {settings.paths.cache} ({error.strerror})",

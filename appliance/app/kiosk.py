@@ -10,8 +10,11 @@ from appliance import __version__
 from appliance.app.servers import Server, configuration
 from appliance.errors import SettingsError
 from appliance.settings import Kiosk as KioskSettings
+from appliance.settings import Settings
+from appliance.texts import Languages
 from appliance.web.kiosk import kiosk_application
 from appliance.web.live import LiveHub
+from appliance.web.reach import Reach
 from appliance.web.templates import Pages
 
 LOOPBACK = "127.0.0.1"
@@ -44,13 +47,16 @@ class Kiosk:
     Args:
         hub: brings the pictures.
         listener: on the loopback; None serves nothing.
-        station_name: shown on the screen.
+        settings: of the station, whose name and addresses are shown.
+        languages: of whoever stands before the screen.
     """
 
-    def __init__(self, hub: LiveHub, listener: socket.socket | None, *, station_name: str) -> None:
-        pages = Pages(base="", station_name=station_name, version=__version__)
+    def __init__(
+        self, hub: LiveHub, listener: socket.socket | None, settings: Settings, languages: Languages
+    ) -> None:
+        pages = Pages(base="", station_name=settings.station.name, version=__version__)
         config = configuration()
-        config.app = kiosk_application(hub, pages)
+        config.app = kiosk_application(hub, pages, languages, Reach(settings.web).places)
         self._server = Server(config, leaving=lambda: None)
         self._listener = listener
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from appliance import __version__
@@ -15,8 +16,8 @@ from appliance.capture.contract import CameraSpec, Source, choose
 from appliance.capture.timing import Timing
 from appliance.errors import ApplianceError
 from appliance.pictures import Limits
-from appliance.pipeline.collector import Collector
-from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.pipeline.collector import Collector, Keeping
+from appliance.pipeline.encoder import LiveEncoder, LivePicture, Paint, burn
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
@@ -38,6 +39,7 @@ from appliance.stores import Audit
 from appliance.values import Result, Stage
 
 JOIN_S = 2.0
+CLOCK_NS = time.monotonic_ns
 
 
 class Thread(Protocol):
@@ -72,20 +74,38 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(settings.inspect.picture_megapixels, settings.inspect.picture_mb)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the pipeline tells, and asks, of the rest of the station.
+
+    Attributes:
+        publish: gets each live picture, in the encoder's thread; must not block.
+        publish_burned: gets those with boxes burned in, in the burner's thread; must not block.
+        viewers: counts open live views; called from any thread.
+        log_lines: counts what was logged, by level.
+        audit: gets every engine that is put in place.
+        store: the database's reading.
+    """
+
+    publish: Callable[[LivePicture], None]
+    publish_burned: Callable[[LivePicture], None]
+    viewers: Callable[[], int]
+    log_lines: Callable[[], Mapping[str, int]]
+    audit: Audit
+    store: Callable[[], StoreReading]
+
+
 class Pipeline:
     """All threads of the station but the web server's.
 
     Args:
         settings: of the station.
-        publish: gets each live picture, in the encoder's thread; must not block.
-        viewers: counts open live views; called from any thread.
-        log_lines: counts what was logged, by level.
-        audit: gets every engine that is put in place.
-        store: the database's reading.
+        around: the rest of the station.
 
     Attributes:
         models: the model that looks at each camera, by its key.
         encoder: for the live view.
+        burner: for streams and snapshots.
         station: everything as one reading.
         metrics: for Prometheus.
         start_up: how the start went.
@@ -96,38 +116,24 @@ class Pipeline:
         overrides: what acts in the place of the settings of detection.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        publish: Callable[[LivePicture], None],
-        viewers: Callable[[], int],
-        log_lines: Callable[[], Mapping[str, int]],
-        audit: Audit,
-        store: Callable[[], StoreReading],
-    ) -> None:
-        clock_ns = time.monotonic_ns
+    def __init__(self, settings: Settings, around: Surroundings) -> None:
         self.models = {
             key: camera.model or settings.model for key, camera in settings.cameras.items()
         }
-        names = tuple(dict.fromkeys(self.models.values())) or (settings.model,)
-        heartbeat = Heartbeat(clock_ns)
         self.start_up = StartUp()
-        self._audit = audit
-        self._stats = {key: CameraStats(clock_ns) for key in settings.cameras}
-        self.history = History(tuple(settings.cameras), clock_ns)
-        self.encoder = LiveEncoder(
-            publish, fps=settings.live.fps, quality=settings.live.quality, clock_ns=clock_ns
-        )
-        self._preparer = Preparer(settings, len(names))
-        self.reports = self._preparer.report
+        self._audit = around.audit
+        self._stats = {key: CameraStats(CLOCK_NS) for key in settings.cameras}
+        self.history = History(tuple(settings.cameras), CLOCK_NS)
+        self.encoder = _encoder(settings, around.publish)
+        self.burner = _encoder(settings, around.publish_burned, paint=burn, name="burner")
         self._cameras = self._made(settings)
+        self._heartbeat = Heartbeat(CLOCK_NS)
         self._loop = Loop(
             [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
             on_result=self._on_result,
             on_failure=self._on_failure,
-            heartbeat=heartbeat,
-            clock_ns=clock_ns,
+            heartbeat=self._heartbeat,
+            clock_ns=CLOCK_NS,
         )
         self.inspector = Inspector(self._loop.inspect, limits=limits_of(settings))
         self.snapshots = Snapshots(frozenset(settings.cameras))
@@ -137,6 +143,15 @@ class Pipeline:
             labels=self._loop.labels,
             wall_s=wall_s,
         )
+        self._bring_engines(settings)
+        self.station = self._seen_as_a_whole(settings, around)
+        self.metrics = Metrics(self.station.reading, version=__version__)
+
+    def _bring_engines(self, settings: Settings) -> None:
+        """What brings engines up, and what keeps pictures to verify them with."""
+        names = tuple(dict.fromkeys(self.models.values())) or (settings.model,)
+        self._preparer = Preparer(settings, len(names))
+        self.reports = self._preparer.report
         self._room = EngineRoom(
             names,
             asked=settings.engine.backend,
@@ -147,30 +162,33 @@ class Pipeline:
         self._collector = Collector(
             {name: verify_folder(settings, name) for name in names},
             self.models,
-            wanted=settings.verify.pictures,
+            Keeping(settings.verify.pictures, settings.verify.picture_days),
             on_enough=self._room.again,
-            clock_ns=clock_ns,
+            clock_ns=CLOCK_NS,
+            wall_s=wall_s,
         )
-        self.station = Station(
+
+    def _seen_as_a_whole(self, settings: Settings, around: Surroundings) -> Station:
+        return Station(
             cameras=self._cameras,
             models=self.models,
             stats=self._stats,
             history=self.history,
             room=self._room,
             loop=self._loop,
-            encoder=self.encoder,
-            heartbeat=heartbeat,
+            encoders=(self.encoder, self.burner),
+            heartbeat=self._heartbeat,
             state_folder=settings.paths.state,
             wall_s=wall_s,
-            viewers=viewers,
+            viewers=around.viewers,
             started_s=wall_s(),
-            log_lines=log_lines,
+            log_lines=around.log_lines,
             start_up=self.start_up,
-            store=store,
+            store=around.store,
+            saving=lambda: {"verify_pictures": self._collector.trouble()},
             notices=lambda: tuple(notices(settings.auth.tokens, wall_s())),
             override=self.overrides.reading,
         )
-        self.metrics = Metrics(self.station.reading, version=__version__)
 
     def _made(self, settings: Settings) -> dict[str, Camera]:
         kinds = plugins(sources, "SOURCE", Source)
@@ -187,6 +205,7 @@ class Pipeline:
     def start(self) -> None:
         """Everything begins; nothing here waits for a camera or an engine."""
         self.encoder.start()
+        self.burner.start()
         self._collector.start()
         self._loop.start()
         self.inspector.start()
@@ -198,7 +217,7 @@ class Pipeline:
         """End everything; False if a thread is still in a call that does not return."""
         self._preparer.stop()
         parts: list[Thread] = [*self._cameras.values(), self._room, self._loop]
-        parts += [self.encoder, self._collector, self.inspector]
+        parts += [self.encoder, self.burner, self._collector, self.inspector]
         for part in parts:
             part.stop()
         deadline_s = time.monotonic() + JOIN_S
@@ -220,8 +239,26 @@ class Pipeline:
         self.metrics.observe(result)
         self._room.recovered(self.models[result.camera])
         self.encoder.offer(result, lease)
+        self.burner.offer(result, lease)
         self._collector.offer(result, lease)
         self.snapshots.offer(result, lease)
 
     def _on_failure(self, served: ServedModel | None, error: ApplianceError) -> None:
         self._room.failed(served, error)
+
+
+def _encoder(
+    settings: Settings,
+    publish: Callable[[LivePicture], None],
+    *,
+    paint: Paint | None = None,
+    name: str = "encoder",
+) -> LiveEncoder:
+    return LiveEncoder(
+        publish,
+        fps=settings.live.fps,
+        quality=settings.live.quality,
+        clock_ns=CLOCK_NS,
+        paint=paint,
+        name=name,
+    )

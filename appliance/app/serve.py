@@ -1,15 +1,12 @@
 """`appliance serve`: the station in one process, until it is told to stop."""
 
 import asyncio
-import fcntl
 import socket
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from loguru import logger
 
@@ -17,16 +14,17 @@ from appliance import __version__
 from appliance.app.assembly import models_in_use, sidecars_of, versions
 from appliance.app.clock import clock_doubt, wall_s
 from appliance.app.kiosk import Kiosk, kiosk_listening
-from appliance.app.pipeline import Pipeline
+from appliance.app.pipeline import Pipeline, Surroundings
 from appliance.app.servers import Server, configuration, listening
 from appliance.app.storing import Stores, storing
-from appliance.errors import StoreError
 from appliance.logs import Ring
 from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
 from appliance.redaction import Redactor
 from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
+from appliance.stores.lock import alone_in
+from appliance.texts import ENGLISH, Languages
 from appliance.web.asgi import App
 from appliance.web.bundle import SupportBundle
 from appliance.web.callers import Callers, SignOn
@@ -36,6 +34,7 @@ from appliance.web.health import serve_health
 from appliance.web.inspecting import Inspecting
 from appliance.web.live import LiveHub
 from appliance.web.login import Door, Login
+from appliance.web.mjpeg import Streams
 from appliance.web.overriding import Overriding
 from appliance.web.problem import problem_application
 from appliance.web.reach import Reach
@@ -44,8 +43,7 @@ from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
 from appliance.web.tokens import Bearers
 
-GRACE_S = 2  # for open requests, once told to stop
-MESSAGE_LIMIT = 16 * 1024  # of a viewer's WebSocket messages, bytes
+Ends = tuple[LiveHub, Streams, Stores]  # to where pictures and entries go
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,11 @@ class Manager:
         watchdog_s = int(patience_us) / 1e6 if patience_us.isdecimal() else 0.0
         return cls(environ.get("NOTIFY_SOCKET", ""), watchdog_s)
 
+    @property
+    def period_s(self) -> float:
+        """Between two signs of life, in seconds."""
+        return min(PERIOD_S, self.watchdog_s / 4) if self.watchdog_s else PERIOD_S
+
 
 def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
     """Run the station until a signal ends it.
@@ -82,28 +85,21 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
     """
     settings = loaded.settings
     notify = notifier(manager.notify_address)
-    period_s = min(PERIOD_S, manager.watchdog_s / 4) if manager.watchdog_s else PERIOD_S
     with (
-        _only_one(settings.paths.state),
+        alone_in(settings.paths.state),
         listening(settings.web) as listener,
         kiosk_listening(settings.kiosk) as kiosk_listener,
         storing(settings) as stores,
     ):
-        hub = _hub(settings, stores.sessions)
-        pipeline = Pipeline(
-            settings,
-            publish=hub.publish,
-            viewers=hub.count,
-            log_lines=ring.counts,
-            audit=stores.audit,
-            store=stores.database.reading,
-        )
-        hub.connect(pipeline.encoder, pipeline.station.reading)
-        supervisor = Supervisor(pipeline.station, notify, period_s=period_s)
-        kiosk = Kiosk(hub, kiosk_listener, station_name=settings.station.name)
+        languages = Languages(settings.web.language)
+        hub, streams = _watched(settings, stores.sessions)
+        pipeline = _pipeline(settings, ring, (hub, streams, stores))
+        supervisor = Supervisor(pipeline.station, notify, period_s=manager.period_s)
+        kiosk = Kiosk(hub, kiosk_listener, settings, languages)
 
         def leave() -> None:
             hub.close()
+            streams.close()
             kiosk.leave()
 
         server = Server(configuration(), leaving=leave)
@@ -114,7 +110,8 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
                     logger.warning(doubt)
                 pipeline.start()
                 supervisor.start()
-                server.config.app = _application(loaded, ring, pipeline, (hub, stores))
+                ends = hub, streams, stores
+                server.config.app = _application(loaded, ring, pipeline, ends, languages)
                 asyncio.run(_answer_requests((server, listener), kiosk, settings, pipeline, notify))
             finally:
                 notify("STOPPING=1")
@@ -131,14 +128,27 @@ def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) ->
     """
     notify = notifier(manager.notify_address)
     config = configuration()
-    config.app = problem_application(problems, base=web.base_path, version=__version__)
+    config.app = problem_application(
+        problems, Languages(web.language), base=web.base_path, version=__version__
+    )
     with listening(web) as listener:
         server = Server(config, leaving=lambda: None)
         with server.heeding_signals():
             notify("READY=1")
             notify("STATUS=The settings are wrong: only the page that says so is served")
             logger.error("settings are wrong; http://{}:{} shows them", web.host, web.port)
-            asyncio.run(server.serve(sockets=[listener]))
+            asyncio.run(_serve_alive((server, listener), notify, manager.period_s))
+
+
+async def _serve_alive(
+    page: tuple[Server, socket.socket], notify: Callable[[str], None], period_s: float
+) -> None:
+    """Nothing but the page is to be watched: it lives while the event loop turns."""
+    server, listener = page
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not (await asyncio.wait({serving}, timeout=period_s))[0]:
+        notify("WATCHDOG=1")
+    await serving
 
 
 async def _answer_requests(
@@ -157,27 +167,47 @@ async def _answer_requests(
         await asyncio.gather(server.serve(sockets=[listener]), kiosk.serve())
 
 
-def _hub(settings: Settings, sessions: Sessions) -> LiveHub:
-    return LiveHub(
-        cameras=frozenset(settings.cameras),
+def _watched(settings: Settings, sessions: Sessions) -> tuple[LiveHub, Streams]:
+    """What brings pictures to people, and to programs; both share the seats."""
+    cameras = frozenset(settings.cameras)
+    hub = LiveHub(
+        cameras=cameras,
         sessions=sessions,
         station={"name": settings.station.name, "version": __version__},
         confidence=settings.detection.confidence,
         viewers=settings.live.viewers,
         clock_ns=time.monotonic_ns,
     )
+    return hub, Streams(cameras=cameras, seat=hub.seat, clock_ns=time.monotonic_ns)
+
+
+def _pipeline(settings: Settings, ring: Ring, ends: Ends) -> Pipeline:
+    hub, streams, stores = ends
+    around = Surroundings(
+        publish=hub.publish,
+        publish_burned=streams.publish,
+        viewers=hub.count,
+        log_lines=ring.counts,
+        audit=stores.audit,
+        store=stores.database.reading,
+    )
+    pipeline = Pipeline(settings, around)
+    hub.connect(pipeline.encoder, pipeline.station.reading)
+    streams.connect(pipeline.burner)
+    return pipeline
 
 
 def _application(
-    loaded: Loaded, ring: Ring, pipeline: Pipeline, live: tuple[LiveHub, Stores]
+    loaded: Loaded, ring: Ring, pipeline: Pipeline, ends: Ends, languages: Languages
 ) -> App:
-    settings, (hub, stores) = loaded.settings, live
+    settings, (hub, streams, stores) = loaded.settings, ends
     roles = {user.name: user.role for user in settings.auth.users}
     policy = _policy(settings, roles)
     pages = Pages(base=policy.base_path, station_name=settings.station.name, version=__version__)
     tabs = TabContext(
         base=policy.base_path,
         pages=pages,
+        texts=languages.all()[ENGLISH],
         reading=pipeline.station.reading,
         roles=ChainMap(roles, policy.callers.vouched_roles),
         settings=effective(loaded),
@@ -202,6 +232,7 @@ def _application(
             audit=stores.audit,
             login=Login(settings.auth.users, stores.sessions, policy, pages, door),
             hub=hub,
+            streams=streams,
             metrics=pipeline.metrics,
             reading=pipeline.station.reading,
             pages=pages,
@@ -217,6 +248,7 @@ def _application(
                 pipeline.inspector, pipeline.snapshots, frozenset(models_in_use(settings))
             ),
             overriding=Overriding(pipeline.overrides, stores.audit),
+            languages=languages,
         )
     )
 
@@ -233,17 +265,3 @@ def _policy(settings: Settings, roles: Mapping[str, Role]) -> GatePolicy:
         bearers=Bearers(auth.tokens, simple=simple, wall_s=wall_s),
         callers=Callers(web.trusted_proxies, sign_on, roles),
     )
-
-
-@contextmanager
-def _only_one(state: Path) -> Iterator[None]:
-    """Hold the state folder for this process."""
-    with (state / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
-                f"another station runs on {state}",
-                hint="Stop it first, or give this one its own APPLIANCE_PATHS__STATE.",
-            ) from error
-        yield

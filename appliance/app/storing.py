@@ -10,7 +10,7 @@ from loguru import logger
 from appliance.app.clock import wall_s
 from appliance.errors import StoreError
 from appliance.redaction import Redactor
-from appliance.settings import Settings
+from appliance.settings import Settings, begin_temporary
 from appliance.stores.audit import AuditLog
 from appliance.stores.database import Database
 from appliance.stores.sessions import SessionShelf
@@ -36,7 +36,8 @@ class Stores:
 
 @contextmanager
 def storing(settings: Settings) -> Iterator[Stores]:
-    """Open the database; at the end write what still waits."""
+    """Open the database, and begin anew what is temporary; at the end write what still waits."""
+    begin_temporary(settings.paths)
     database = Database(settings.paths.state, wall_s=wall_s)
     audit = AuditLog(database, redactor=Redactor(settings.secrets()), wall_s=wall_s)
     sessions = Sessions(

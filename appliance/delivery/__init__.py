@@ -1,0 +1,1 @@
+"""How releases and state travel: signed bundles, updates that can be undone, backups."""

@@ -1,0 +1,359 @@
+"""Updates: what the inbox may ask for, and that one whole release runs, whatever happens."""
+
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from appliance.delivery.journal import Entry, Journal, Step
+from appliance.delivery.snapshot import OwnersState
+from appliance.errors import DeliveryError
+from appliance.stores.form import NAME, form_of
+from tests.support.bundles import Keys
+from tests.support.updates import Box, DirectState, rows_in, write_database, write_release
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """The keys of the maker."""
+    return Keys.make(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory, keys):
+    """Releases by version: good ones, and those that something is wrong with."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {
+        "0.2.0": write_release(folder, keys, "0.2.0", ready=True, form=1),
+        "0.3.0": write_release(folder, keys, "0.3.0", ready=True, form=2),
+        "0.4.0": write_release(folder, keys, "0.4.0", ready=False, form=2),
+        "0.5.0": write_release(folder, keys, "0.5.0", ready=False, form=1, silent=True),
+    }
+
+
+@pytest.fixture
+def box(tmp_path, keys, monkeypatch):
+    """A box on which release 0.1.0 runs; it need not wait for the disk of the tests."""
+    monkeypatch.setattr("appliance.delivery.releases.os.sync", lambda: None)
+    return Box(tmp_path / "box", keys)
+
+
+@pytest.fixture
+def open_path():
+    """A folder that other users reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def links(box):
+    """Where each link leads."""
+    names = ("current", "previous", "updater")
+    return tuple(box.releases.led_to(name) for name in names)
+
+
+def installed(box):
+    """The releases on the disk."""
+    return sorted(path.name for path in (box.folder / "opt" / "releases").iterdir())
+
+
+def test_a_bundle_in_the_inbox_becomes_the_release_that_runs(box, bundles):
+    """The one before is kept, the inbox is empty, and the result says so."""
+    box.bring(bundles["0.2.0"])
+    box.update()
+    assert links(box) == ("0.2.0", "0.1.0", "")
+    assert installed(box) == ["0.1.0", "0.2.0"]
+    assert [*box.inbox.iterdir()] == []
+    last = box.last()
+    assert (last.is_done, last.version) == (True, "0.2.0")
+    assert last.message == "release 0.2.0 runs, in the place of 0.1.0"
+
+
+def test_only_the_release_before_is_kept(box, bundles):
+    """Older ones make room."""
+    for version in ("0.2.0", "0.3.0"):
+        box.bring(bundles[version])
+        box.update()
+    assert links(box) == ("0.3.0", "0.2.0", "")
+    assert installed(box) == ["0.2.0", "0.3.0"]
+
+
+@pytest.mark.parametrize(
+    ("version", "why"), [("0.4.0", "the model is gone"), ("0.5.0", "it does not answer")]
+)
+def test_a_release_that_does_not_prove_itself_is_undone(box, bundles, version, why):
+    """One that never gets ready, and one that never answers: the old one runs, with its state."""
+    box.bring(bundles[version])
+    box.update()
+    assert links(box) == ("0.1.0", "", "")
+    assert installed(box) == ["0.1.0"]
+    assert box.service.ask()["ready"]
+    assert (form_of(box.state), rows_in(box.state)) == (1, 3)
+    last = box.last()
+    assert (last.is_done, last.version) == (False, "0.1.0")
+    assert why in last.message
+    assert "release 0.1.0 runs again" in last.message
+
+
+def test_state_that_the_old_release_can_read_is_left_as_it_is(box, bundles):
+    """What was written meanwhile is worth more than the copy."""
+    box.bring(bundles["0.5.0"])
+    box.update()
+    assert "with the state that it had then" not in box.last().message
+
+
+def test_a_release_need_not_be_better_than_the_old_one(box, bundles):
+    """A station that was not ready before, as without a model, may take an update."""
+    box.service.stop()
+    box.bring(bundles["0.4.0"])
+    box.update()
+    assert box.running == "0.4.0"
+
+
+def test_what_does_not_take_the_settings_is_never_switched_to(box, bundles):
+    """The station is not even stopped."""
+    box.service.is_settled = False
+    box.bring(bundles["0.2.0"])
+    started = (box.folder / "runs.json").stat().st_mtime_ns
+    box.update()
+    assert (box.folder / "runs.json").stat().st_mtime_ns == started
+    assert installed(box) == ["0.1.0"]
+    assert "does not take this box's settings" in box.last().message
+
+
+def test_a_file_named_rollback_brings_the_release_before(box, bundles):
+    """With the state that it had, where the newer one has a form that it cannot read."""
+    box.bring(bundles["0.3.0"])
+    box.update()
+    assert (form_of(box.state), rows_in(box.state)) == (2, 103)
+    (box.inbox / "rollback").touch()
+    box.update()
+    assert links(box) == ("0.1.0", "0.3.0", "")
+    assert (form_of(box.state), rows_in(box.state)) == (1, 3)
+    assert box.last().is_done
+    assert "release 0.1.0 runs with the state that it had then" in box.last().message
+
+
+def test_a_second_rollback_goes_forward_again(box, bundles):
+    """To the state that the newer release makes of the one that is there now."""
+    box.bring(bundles["0.3.0"])
+    box.update()
+    for version in ("0.1.0", "0.3.0"):
+        (box.inbox / "rollback").touch()
+        box.update()
+        assert box.running == version
+        assert box.service.ask()["ready"]
+
+
+def test_there_may_be_nothing_to_go_back_to(box):
+    """Then that is said, and the order leaves the inbox."""
+    (box.inbox / "rollback").touch()
+    box.update()
+    assert box.last().message == "no release before this one is kept here"
+    assert [*box.inbox.iterdir()] == []
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "empty", "text"])
+def test_whatever_lies_in_the_inbox_is_answered_and_leaves(box, kind, tmp_path):
+    """No link is followed, nothing is waited for, and what others own stays."""
+    order, precious = box.inbox / "evil.bundle", tmp_path / "precious"
+    precious.write_text("mine")
+    if kind == "link":
+        order.symlink_to(precious)
+    elif kind == "folder":
+        order.mkdir()
+        (order / "evil.bundle").symlink_to(precious)
+    elif kind == "pipe":
+        os.mkfifo(order)
+    else:
+        order.write_text("" if kind == "empty" else "not a bundle" * 1000)
+    box.update()
+    assert [*box.inbox.iterdir()] == []
+    assert precious.read_text() == "mine"
+    assert (box.last().is_done, box.last().order) == (False, "evil.bundle")
+    assert links(box)[0] == "0.1.0"
+
+
+def test_what_asks_for_nothing_stays(box):
+    """As a file that a program has not renamed to its name yet."""
+    for name in ("0.2.0.bundle.filepart", ".0.2.0.bundle.xYz", "notes.txt"):
+        (box.inbox / name).write_text("")
+    box.update()
+    assert len([*box.inbox.iterdir()]) == 3
+    assert box.last() is None
+
+
+def test_a_bundle_that_is_still_written_is_waited_for(box, bundles):
+    """As long as somebody has it open; then it is taken as a whole."""
+    content, seen = bundles["0.2.0"].read_bytes(), []
+    half = (box.inbox / "0.2.0.bundle").open("wb")
+    half.write(content[:1000])
+    half.flush()
+
+    def finish():
+        seen.append(box.running)
+        half.write(content[1000:])
+        half.close()
+
+    copying = threading.Timer(0.5, finish)
+    copying.start()
+    box.update()
+    copying.join()
+    assert seen == ["0.1.0"]
+    assert box.running == "0.2.0"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"step": "dancing", "order": "x"}', "\0" * 99])
+def test_a_damaged_journal_keeps_nobody_from_updating(box, bundles, text):
+    """The release that runs is taken as it is."""
+    (box.folder / "updates" / "journal.json").write_text(text)
+    box.bring(bundles["0.2.0"])
+    box.update()
+    assert box.running == "0.2.0"
+
+
+def test_a_bundle_that_never_ends_well_is_given_up(box, bundles):
+    """Cut off three times while it is installed, it may be what cuts the power."""
+    box.bring(bundles["0.2.0"])
+    Journal(box.folder / "updates").write(Entry(Step.PREPARING, "0.2.0.bundle", tries=3))
+    box.update()
+    assert "cut off 3 times" in box.last().message
+    assert box.running == "0.1.0"
+
+
+def test_a_release_that_was_cut_off_twice_while_it_was_watched_is_undone(box, bundles):
+    """Once may be chance."""
+    box.bring(bundles["0.2.0"])
+    box.add_release("0.2.0", ready=True, form=1)
+    box.releases.lead("updater", "0.1.0")
+    box.releases.lead("current", "0.2.0")
+    entry = Entry(Step.WATCHING, "0.2.0.bundle", "0.1.0", "0.2.0", tries=2)
+    Journal(box.folder / "updates").write(entry)
+    box.update()
+    assert box.running == "0.1.0"
+    assert "cut off each time" in box.last().message
+
+
+def test_a_disk_that_fills_up_meanwhile_undoes_what_was_installed(box, bundles, monkeypatch):
+    """The message says what to do, and the next bundle finds all in order."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "wheel")
+
+    box.bring(bundles["0.2.0"])
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.support.updates.shutil.copy", full)
+        box.update()
+    assert "No space left" in box.last().message
+    assert "Make room" in box.last().hint
+    assert installed(box) == ["0.1.0"]
+    box.bring(bundles["0.2.0"])
+    box.update()
+    assert box.running == "0.2.0"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("version", "ends_with"), [("0.3.0", "0.3.0"), ("0.4.0", "0.1.0")])
+def test_a_power_cut_at_any_moment_leaves_one_working_release(
+    tmp_path, keys, bundles, monkeypatch, version, ends_with
+):
+    """Before each single change of the disk: what starts then is whole, and the update ends."""
+    monkeypatch.setattr("appliance.delivery.releases.os.sync", lambda: None)
+    cuts = 0
+    while True:
+        box = Box(tmp_path / f"box-{cuts}", keys)
+        box.bring(bundles[version])
+        if not box.update_until_cut(cuts):
+            break
+        assert box.running in {"0.1.0", version}
+        # A new release may be too broken to mend itself: the old one does, while there is doubt.
+        assert box.running == "0.1.0" or links(box)[2] == "0.1.0" or ends_with == version
+        box.service.start()  # the host boots: what `current` leads to is started
+        box.update()
+        assert links(box) == (ends_with, "" if ends_with == "0.1.0" else "0.1.0", "")
+        assert box.service.ask()["ready"]
+        assert box.last().is_done == (ends_with == version)
+        assert [*box.inbox.iterdir()] == []
+        assert not (box.folder / "updates" / "journal.json").exists()
+        cuts += 1
+    assert cuts > 40
+
+
+@pytest.mark.timeout(300)
+def test_a_second_power_cut_while_the_first_is_mended_is_no_worse(
+    tmp_path, keys, bundles, monkeypatch
+):
+    """Each of some moments, and then each of some others."""
+    monkeypatch.setattr("appliance.delivery.releases.os.sync", lambda: None)
+    for first in range(0, 100, 7):
+        for second in range(0, 60, 11):
+            box = Box(tmp_path / f"box-{first}-{second}", keys)
+            box.bring(bundles["0.4.0"])
+            box.update_until_cut(first)
+            box.service.start()
+            box.update_until_cut(second)
+            box.service.start()
+            box.update()
+            assert box.running == "0.1.0"
+            assert box.service.ask()["ready"]
+
+
+def test_results_are_lines_of_json_for_everybody(box):
+    """The newest last; the station, which is another user, may read them."""
+    for _ in range(2):
+        (box.inbox / "rollback").touch()
+        box.update()
+    path = box.folder / "updates" / "results.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["order"] for line in lines] == ["rollback", "rollback"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_state_that_cannot_be_brought_back_keeps_no_station_from_starting(
+    box, bundles, monkeypatch
+):
+    """The old release runs, and what is missing is told."""
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    box.bring(bundles["0.4.0"])
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectState, "bring_back", _failing_at_the_second(broken))
+        box.update()
+    assert box.running == "0.1.0"
+    assert (box.folder / "runs.json").exists()
+    assert "Input/output error" in box.last().message
+
+
+def _failing_at_the_second(broken):
+    calls = []
+
+    def bring_back(*words):
+        calls.append(words)
+        return broken() if len(calls) > 1 else False
+
+    return bring_back
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to act as another user")
+def test_the_state_is_kept_and_brought_back_as_its_owner(open_path):
+    """So nothing in it comes to belong to root, and root follows nobody's links."""
+    state, secret = open_path / "state", open_path / "secret"
+    state.mkdir(mode=0o755)
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    write_database(state, 1, rows=3)
+    for path in (state, state / NAME):
+        os.chown(path, 12345, 12345)
+    OwnersState(state).keep("0.1.0")
+    write_database(state, 2, rows=5)
+    assert OwnersState(state).bring_back("0.1.0")
+    assert rows_in(state) == 3
+    assert {path.stat().st_uid for path in state.rglob("*")} == {12345}
+    (state / "form").symlink_to(secret)
+    with pytest.raises(DeliveryError, match="Permission denied"):
+        OwnersState(state).keep("0.2.0")
