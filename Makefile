@@ -7,7 +7,7 @@ EXTRA  ?= cpu
 STAMP  := $(VENV)/.installed-$(EXTRA)
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: setup demo test test-gpu check format lock docs bench clean
+.PHONY: setup demo install image test test-gpu check format lock docs texts bench clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,17 @@ $(DEV): $(STAMP) requirements/dev.txt
 
 demo: $(STAMP)
 	$(BIN)/appliance demo
+
+# The station on a host with systemd and without containers, as root: docs/install.md.
+install:
+	DESTDIR='$(DESTDIR)' EXTRA='$(EXTRA)' PYTHON='$(PYTHON)' sh systemd/install.sh
+
+# The container image vision-appliance:$(EXTRA), for EXTRA=cpu, cuda, rtx or jetson.
+DOCKER ?= docker
+image:
+	DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --tag vision-appliance:$(EXTRA) \
+		--build-arg EXTRA=$(EXTRA) --build-arg REVISION="$$(git rev-parse HEAD)" \
+		--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' appliance/__init__.py)" $(ARGS) .
 
 test: $(DEV)
 	$(BIN)/python -m pytest $(ARGS)
@@ -52,6 +63,10 @@ bench: $(DEV)
 # The table of settings in README.md and .env.example, from the fields themselves.
 docs: $(DEV)
 	$(BIN)/python -c "from pathlib import Path; from appliance.settings import document; document.write(Path())"
+
+# What the page says, in the catalogs of its languages: new texts come untranslated, old ones go.
+texts: $(DEV)
+	$(BIN)/python -c "from pathlib import Path; from appliance.texts import upkeep; upkeep.update_all(Path())"
 
 # Hash-locked requirements, one file for each extra, without any registry's address.
 lock: $(DEV)
