@@ -21,11 +21,11 @@ from typing_extensions import override
 from appliance.errors import EngineError
 from appliance.logs import Ring
 from appliance.pictures import Limits
-from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.pipeline.asked import Inspected, RulesOf
+from appliance.pipeline.encoder import LiveEncoder, LivePicture, burn
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import History
 from appliance.pipeline.inspector import Inspect, Inspector
-from appliance.pipeline.loop import Inspected, RulesOf
 from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
@@ -37,6 +37,7 @@ from appliance.settings import Web as WebSettings
 from appliance.settings.secrets import normalized
 from appliance.settings.tokens import Token
 from appliance.stores import Audit
+from appliance.texts import ENGLISH, Languages, Texts
 from appliance.values import U8, CameraState, Detections, EngineState, FrameStamp, Health, Result
 from appliance.web.asgi import App, Message
 from appliance.web.bundle import SupportBundle
@@ -45,6 +46,7 @@ from appliance.web.gate import GatePolicy
 from appliance.web.inspecting import Inspecting
 from appliance.web.live import LiveHub
 from appliance.web.login import Door, Login
+from appliance.web.mjpeg import Streams
 from appliance.web.overriding import Overriding
 from appliance.web.reach import Reach
 from appliance.web.server import WebParts, web_application
@@ -91,6 +93,8 @@ SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=Fal
 
 LIMITS = Limits(megapixels=40, size_mb=10)
 USUAL = Detecting(0.3, {})
+LANGUAGES = Languages()
+ENGLISH_TEXTS = LANGUAGES.all()[ENGLISH]
 
 
 def no_engine(model: str, _picture: U8, _rules: RulesOf) -> Future[Inspected]:
@@ -234,6 +238,9 @@ def make_web(
     )
     encoder = LiveEncoder(lambda _: None, fps=60, quality=80, clock_ns=clock)
     hub.connect(encoder, lambda: reading)
+    streams = Streams(cameras=frozenset({"gate", "dock"}), seat=hub.seat, clock_ns=clock)
+    burner = LiveEncoder(streams.publish, fps=60, quality=80, clock_ns=clock, paint=burn)
+    streams.connect(burner)
     people = users() if people is None else people
     tabs = tab_context(
         pages,
@@ -250,6 +257,7 @@ def make_web(
         audit=audit,
         login=Login(people, sessions, settled, pages, Door(audit, clock)),
         hub=hub,
+        streams=streams,
         metrics=Metrics(lambda: reading, version="0.0"),
         reading=lambda: reading,
         pages=pages,
@@ -266,6 +274,7 @@ def make_web(
         overriding=Overriding(
             Overrides(USUAL, rule=rule, labels=frozenset, wall_s=lambda: NOW_S), audit
         ),
+        languages=LANGUAGES,
     )
     return Web(web_application(parts), parts, clock, encoder, audit)
 
@@ -298,7 +307,7 @@ def whole_web(**changes: Any) -> Web:
 
     async def make_page() -> FastAPI:
         # Without a running loop Gradio makes one, and leaves it to the garbage collector.
-        return page_application(web.parts.tabs)
+        return page_application(web.parts.tabs, LANGUAGES)
 
     page = inspect.getclosurevars(web.app._app).nonlocals["page"]
     page._page = asyncio.run(make_page())
@@ -314,11 +323,13 @@ def tab_context(
     ca_file: Path | None = None,
     sessions: Sessions | None = None,
     audit: Audit | None = None,
+    texts: Texts = ENGLISH_TEXTS,
 ) -> TabContext:
     """What the tabs show of `reading`."""
     return TabContext(
         base=base,
         pages=pages,
+        texts=texts,
         reading=lambda: reading,
         roles=ROLES,
         settings=SETTINGS,
