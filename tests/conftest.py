@@ -27,6 +27,10 @@ EXPECTED_SKIPS = (
     NO_DATA,
     # What no package brings: rights that a container may lack, and a network.
     "no mount namespace may be made here",
+    "no Docker engine may run here",
+    "the package index cannot be reached",
+    "no machine may be booted here",
+    "it takes root",
     "ports from",
     "npm cannot be reached",
     "the clip cannot be had",

@@ -105,19 +105,19 @@ def test_system_plots_filters_its_log_and_gives_a_bundle(station):
         lines = page.locator(".log > div")
         assert lines.count() > 3
         text = page.get_by_role("textbox", name="Text in the log")
-        text.press_sequentially("signed in")
+        text.press_sequentially("audit: sign_in")
         until(
             page.main_frame,
             "[...document.querySelectorAll('.log > div')]"
-            ".every((line) => line.textContent.includes('signed in'))",
+            ".every((line) => line.textContent.includes('audit: sign_in'))",
         )
         page.get_by_role("radio", name="Errors").check(force=True)
         page.get_by_text("No line fits the filter.").wait_for(timeout=SETTLED_MS)
         text.focus()
         page.evaluate("document.querySelector('svg.plot').dataset.seen = 'yes'")
         until(page.main_frame, "document.querySelector('svg.plot').dataset.seen === undefined")
-        assert text.input_value() == "signed in"
-        assert page.evaluate("document.activeElement.value") == "signed in"
+        assert text.input_value() == "audit: sign_in"
+        assert page.evaluate("document.activeElement.value") == "audit: sign_in"
         assert page.get_by_text("No line fits the filter.").is_visible()
 
         with page.expect_download() as download:

@@ -40,9 +40,28 @@ def test_an_admin_ends_a_session_of_somebody_else(station):
         assert signed_in.get_by_text("vera").count() == 0
         row = done.get_by_role("row").filter(has_text="Session revoked").inner_text()
         assert "ada" in row
-        assert "of vera, 127.0.0.1" in row
+        assert "vera, 127.0.0.1" in row
         assert seen.troubles == []
     assert station.get("/player", Cookie=cookie).status_code == 401
+
+
+def test_an_admin_ends_all_sessions_of_a_person(station):
+    """One click ends every browser of theirs."""
+    cookies = [station.sign_in("vera") for _ in range(3)]
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        page = seen.page
+        page.get_by_role("tab", name="People").click(timeout=SETTLED_MS)
+        page.get_by_text("(this browser)").wait_for(timeout=SETTLED_MS)
+        page.get_by_label("Session", exact=True).click()
+        page.get_by_role("option", name="vera").first.click()
+        page.get_by_role("button", name="End all of this person").click()
+        done = page.get_by_role("region", name="What was done")
+        done.get_by_text("All sessions revoked").wait_for(timeout=SETTLED_MS)
+        assert page.get_by_role("region", name="Signed in").get_by_text("vera").count() == 0
+        assert seen.troubles == []
+    codes = {station.get("/player", Cookie=cookie).status_code for cookie in cookies}
+    assert codes == {401}
 
 
 def test_nobody_else_sees_the_tab(station):

@@ -6,12 +6,14 @@ import ssl
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import httpx
 import pytest
 
+from appliance.settings.tokens import TokenScope, new_token
 from appliance.web.routes import RULES
 from tests.support.browser import (
     CHROMIUM,
@@ -25,6 +27,7 @@ from tests.support.models import paint
 from tests.support.process import (
     MODEL,
     PASSWORD,
+    TOKEN,
     StationProcess,
     free_port,
     started,
@@ -40,6 +43,7 @@ from tests.support.proxies import (
     make_certificates,
 )
 from tests.support.sockets import Calls
+from tests.support.streams import read_parts
 
 NEEDED = {**PROGRAMS, "chromium": CHROMIUM, "certutil": shutil.which("certutil")}
 MISSING = [name for name, path in NEEDED.items() if path is None]
@@ -51,6 +55,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+PICTURES, PICTURES_KEPT = new_token(
+    "recorder", [TokenScope.PICTURES], datetime.now(UTC).date() + timedelta(days=9)
+)
 ALL_ADDRESSES = (
     "[...document.querySelectorAll('[href], [src], form[action]')].map((element) =>"
     " new URL(element.getAttribute('href') ?? element.getAttribute('src')"
@@ -117,6 +124,7 @@ def station(request, tmp_path_factory):
         APPLIANCE_WEB__HTTPS="on" if tls else "off",
         APPLIANCE_WEB__TRUSTED_PROXIES="127.0.0.1",
         APPLIANCE_WEB__CA_FILE=str(folder / "ca.crt"),
+        APPLIANCE_AUTH__TOKENS=PICTURES_KEPT.line(),
     )
     with ExitStack() as running:
         process = running.enter_context(started(environ, folder / "log"))
@@ -288,10 +296,29 @@ def test_the_log_names_who_signs_in_and_not_who_they_say_they_are(here):
         )
     assert answer.status_code == 303
     (line, *_) = [
-        line for line in reversed(here.station.log.read_text().splitlines()) if "signed in" in line
+        line
+        for line in reversed(here.station.log.read_text().splitlines())
+        if "audit: sign_in " in line
     ]
     assert "127.0.0.2" in line
     assert "203.0.113.9" not in here.station.log.read_text()
+
+
+def test_programs_watch_behind_a_proxy(here):
+    """A stream is not held back, a snapshot comes, and who goes frees the station of the stream."""
+    with here.client(headers={"Authorization": f"Bearer {PICTURES}"}) as machine:
+        parts = read_parts(machine, f"{here.url}/api/cameras/gate/stream", 8)
+        assert max(part.age_s for part in parts) < 1
+        assert {part.pixels.shape for part in parts} == {(240, 320, 3)}
+        snapshot = machine.get(f"{here.url}/api/cameras/gate/snapshot")
+        assert snapshot.headers["content-type"] == "image/jpeg"
+        assert machine.get(f"{here.url}/player", follow_redirects=False).status_code == 401
+    viewers = re.compile(r"^appliance_viewers 0\.0$", re.MULTILINE)
+    here.station.wait_until(lambda: viewers.search(metrics_of(here.station)), 10)
+
+
+def metrics_of(station):
+    return station.get("/metrics", Authorization=f"Bearer {TOKEN}").text
 
 
 def test_the_process_has_called_nobody(station):

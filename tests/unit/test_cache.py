@@ -249,3 +249,15 @@ def test_the_quota_takes_the_oldest_that_nobody_uses(tmp_path):
     assert cache.keep_within(250_000, [in_use]) == []
     assert len(cache.keep_within(1, [in_use])) == 1
     assert cache.find(in_use) is not None
+
+
+def test_what_nobody_uses_goes_with_age(tmp_path):
+    """Those in use stay however old they are, and so does what is not that old."""
+    cache = EngineCache(tmp_path)
+    keys = [replace(KEY, code_sha256=str(age)) for age in range(3)]
+    for age, key in enumerate(keys):
+        made = store(cache, key, content=bytes(1000))
+        os.utime(made.path.parent, (1000 + age, 1000 + age))
+    gone = cache.forget(1002, [keys[0]])
+    assert [each.folder.name for each in gone] == [keys[1].digest()]
+    assert [cache.find(key) is not None for key in keys] == [True, False, True]

@@ -1,26 +1,38 @@
 """Pictures for the gate: now and then, as many as asked for, whole, and never in the loop's way."""
 
+import errno
+import os
+import time
+
 import cv2
 import numpy as np
 import pytest
 from loguru import logger
 
-from appliance.pipeline.collector import PERIOD_S, Collector
+from appliance.errors import StoreError
+from appliance.pipeline import collector as collector_module
+from appliance.pipeline.collector import DAY_S, PERIOD_S, Collector, Keeping
 from tests.support.fakes import Clock, counted_lease, result_of, wait_until
 
 
 class Bench:
-    """A collector for two models and three cameras, on a clock of the test's."""
+    """A collector for two models and three cameras, on clocks of the test's."""
 
-    def __init__(self, folder, wanted):
+    def __init__(self, folder, wanted, days=0):
         self.folders = {
             "parts": folder / "parts" / "verify",
             "people": folder / "people" / "verify",
         }
         self.enough, self.held, self.clock = [], [], Clock()
         models = {"door": "people", "yard": "people", "belt": "parts"}
+        self.now_s = time.time()
         self.collector = Collector(
-            self.folders, models, wanted=wanted, on_enough=self.enough.append, clock_ns=self.clock
+            self.folders,
+            models,
+            Keeping(wanted, days),
+            on_enough=self.enough.append,
+            clock_ns=self.clock,
+            wall_s=lambda: self.now_s,
         )
 
     def offer(self, camera="belt", level=0, after_s=PERIOD_S):
@@ -40,8 +52,8 @@ def bench(tmp_path):
     """Makes running benches, and ends them."""
     made = []
 
-    def make(wanted):
-        made.append(Bench(tmp_path, wanted))
+    def make(wanted, days=0):
+        made.append(Bench(tmp_path, wanted, days))
         made[-1].collector.start()
         return made[-1]
 
@@ -93,11 +105,94 @@ def test_a_folder_that_cannot_be_written_is_said_and_tried_again(bench, tmp_path
     (tmp_path / "parts").write_text("in the way")
     one.offer()
     wait_until(lambda: lines)
-    assert "not kept" in lines[0]
+    assert "none are kept" in lines[0]
+    one.offer()
+    assert one.collector.trouble().startswith("Saving of pictures to verify with is paused: ")
+    assert len(lines) == 1  # said once, until it changes
     (tmp_path / "parts").unlink()
     one.offer()
     wait_until(lambda: one.enough == ["parts"])
+    assert one.collector.trouble() == ""
     logger.remove(sink)
+
+
+def test_the_last_of_the_disk_is_left_to_others(bench, monkeypatch):
+    """Nothing is begun there, and the reason is told; with room again the pictures come."""
+    asked = []
+
+    def full(_folder, size_bytes):
+        asked.append(size_bytes)
+        raise StoreError("the disk is full but for 1.2 MB")
+
+    one = bench(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(collector_module, "ask_for_room", full)
+        one.offer()
+        wait_until(one.collector.trouble)
+    assert one.collector.trouble().endswith("paused: the disk is full but for 1.2 MB")
+    assert list(one.folders["parts"].iterdir()) == []
+    one.offer()
+    wait_until(lambda: one.enough == ["parts"])
+    assert asked == [one.kept()[0].stat().st_size]
+
+
+def test_a_picture_that_does_not_fit_leaves_nothing(bench, monkeypatch):
+    """The disk fills up while it is written."""
+    one = bench(1)
+
+    def full(_self, _data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(collector_module.os, "fdopen", lambda *_: Failing(full))
+        one.offer()
+        wait_until(one.collector.trouble)
+    assert "No space left on device" in one.collector.trouble()
+    assert list(one.folders["parts"].iterdir()) == []
+
+
+class Failing:
+    """A file whose writing fails."""
+
+    def __init__(self, write):
+        self._write = write
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def write(self, data):
+        self._write(self, data)
+
+
+def test_old_pictures_give_way_to_new_ones(bench):
+    """Those that the station took itself; what somebody else put there is theirs."""
+    one = bench(2, days=10)
+    one.offer(level=10)
+    one.offer(level=60)
+    wait_until(lambda: one.enough == ["parts"])
+    brought = one.folders["parts"] / "From the archive.jpg"
+    brought.write_bytes(b"")
+    for path in (*one.kept(), brought):
+        os.utime(path, (one.now_s - 11 * DAY_S,) * 2)
+    again = bench(3, days=10)
+    wait_until(lambda: again.kept() == [brought])
+    for level in (110, 160):
+        again.offer(level=level)
+    wait_until(lambda: again.enough == ["parts"])
+    assert len(again.kept()) == 3
+
+
+def test_what_a_cut_has_left_half_done_is_removed(bench):
+    """A hidden file of the run before; nothing else that is hidden."""
+    folder = bench(0).folders["parts"]
+    folder.mkdir(parents=True)
+    (folder / ".belt-abcd1234.jpg").write_bytes(b"half")
+    (folder / ".nfs0001").write_bytes(b"")
+    again = bench(0)
+    wait_until(lambda: [path.name for path in again.folders["parts"].iterdir()] == [".nfs0001"])
 
 
 def test_none_are_wanted_none_are_kept(bench):

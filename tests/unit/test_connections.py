@@ -11,6 +11,7 @@ from appliance.settings import Role
 from appliance.web import bodies, connections
 from tests.support.web import make_web, serving
 
+PATIENCE_S = 0.6
 HOST = "host: 127.0.0.1\r\n"
 
 
@@ -23,7 +24,7 @@ def web():
 def address(web, monkeypatch):
     """Of a server that has little patience."""
     monkeypatch.setattr(connections, "HEAD_S", 0.6)
-    monkeypatch.setattr(bodies, "BODY_S", 0.6)
+    monkeypatch.setattr(bodies, "BODY_S", PATIENCE_S)
     monkeypatch.setattr(connections, "CONNECTIONS", 20)
     with serving(web, configuration()) as address:
         yield address
@@ -84,6 +85,21 @@ def test_a_body_that_does_not_come_is_answered_with_408(address):
         said = rest_of(connection)
     assert said.startswith(b"HTTP/1.1 408")
     assert said.endswith(b"The request came too slowly.")
+
+
+def test_a_large_body_may_come_slowly_as_long_as_it_comes(address, web):
+    """Three times as long as the patience for a small one; once it stops, it is answered."""
+    ask = "POST /api/inspect?model=bright-spots&confidence=0.5 HTTP/1.1\r\n"
+    who = f"origin: http://127.0.0.1\r\ncookie: {web.cookie(Role.OPERATOR)}\r\n"
+    head = f"{ask}{HOST}{who}content-length: 10000000\r\n\r\n"
+    began_s = time.monotonic()
+    with connect(address) as connection:
+        connection.sendall(head.encode())
+        while time.monotonic() - began_s < 3 * PATIENCE_S:
+            connection.sendall(bytes(bodies.SLOWEST_BYTES_S // 5))
+            time.sleep(0.1)
+        said = rest_of(connection)
+    assert said.startswith(b"HTTP/1.1 408")
 
 
 def test_too_many_connections_are_dropped_and_room_comes_back(address):

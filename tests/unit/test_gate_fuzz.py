@@ -21,7 +21,7 @@ from appliance.settings.tokens import TokenScope
 from appliance.web.gate import Gate, GatePolicy
 from appliance.web.routes import Audience, find
 from tests.support.fakes import Clock, wait_until
-from tests.support.web import bearers, make_sessions
+from tests.support.web import LANGUAGES, bearers, make_sessions
 
 TOKEN = "a-token-of-the-tests"
 HOST = "127.0.0.1:8080"
@@ -108,7 +108,13 @@ class House:
         self.cookies = {role: sessions.open("ada", role) for role in RANK}
         self.cookies["expired"] = expired
         self.reached = Reached(tolerant)
-        self.gate = Gate(self.reached, self.policy, sessions, page_head="<link>")
+        self.gate = Gate(
+            self.reached,
+            self.policy,
+            sessions,
+            languages=LANGUAGES,
+            page_head=lambda _texts: "<link>",
+        )
 
     def headers_of(self, caller):
         """What this caller sends to be known."""

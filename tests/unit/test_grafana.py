@@ -15,6 +15,9 @@ NOT_SHOWN = {
     # Nothing to watch: the station says so itself, and is degraded, while entries wait.
     "appliance_database_waiting",
     "appliance_database_entries_total",
+    "appliance_saving_paused",
+    # The page says who has overridden what, and until when; this is for rules of one's own.
+    "appliance_override_active",
 }
 
 

@@ -13,8 +13,8 @@ import pytest
 from appliance.errors import EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pipeline import inspector as inspector_module
+from appliance.pipeline.asked import Inspected
 from appliance.pipeline.inspector import SHOWN_SIDE, WAITING_LIMIT, Inspector
-from appliance.pipeline.loop import Inspected
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import Detections
 from tests.support.fakes import (

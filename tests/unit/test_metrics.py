@@ -42,6 +42,8 @@ def test_the_station_is_told_in_figures(metrics):
     assert found["appliance_frames_grabbed_total", ("camera", "door")] == 10
     assert found["appliance_frames_inferred_total", ("camera", "door")] == 7
     assert found["appliance_camera_reconnects_total", ("camera", "door")] == 4
+    assert found["appliance_override_active",] == 0
+    assert found["appliance_saving_paused", ("kind", "verify_pictures")] == 1
     assert found["appliance_engine_running", ("model", "m")] == 1
     assert found["appliance_engine_running", ("model", "n")] == 0
     assert found["appliance_build_info", ("version", "1.2.3")] == 1

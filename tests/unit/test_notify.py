@@ -8,7 +8,7 @@ import pytest
 from loguru import logger
 
 from appliance.pipeline.notify import GAP_S, BuildNotice, notifier
-from tests.support.process import run, station_environ, write_clip
+from tests.support.process import run, started, station_environ, write_clip
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -92,3 +92,17 @@ def test_a_build_by_hand_or_by_a_unit_tells_its_manager(tmp_path):
     assert len(told) > 5
     assert len(set(heard)) == len(heard)  # nothing is said twice, and a station's child says none
     assert all("EXTEND_TIMEOUT_USEC=" in message for message in heard)
+
+
+def test_the_page_of_wrong_settings_keeps_the_watchdog_quiet(tmp_path):
+    """It is up, says so, and goes on saying so: nobody is to start it again for ever."""
+    name = str(tmp_path / "notify")
+    wrong = {"APPLIANCE_MODLE": "x", "NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name)
+        manager.settimeout(30)
+        with started(station_environ(tmp_path, **wrong), tmp_path / "log") as station:
+            assert manager.recv(4096) == b"READY=1"
+            assert manager.recv(4096).startswith(b"STATUS=The settings are wrong")
+            assert [manager.recv(4096) for _ in range(5)] == [b"WATCHDOG=1"] * 5
+            assert station.stop() == 0

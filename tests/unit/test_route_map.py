@@ -10,17 +10,20 @@ import pytest
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope, new_token
+from appliance.texts import LANGUAGES
 from tests.support.routes import every_endpoint
 from tests.support.web import IDLE_S, NOW_S, ORIGIN, TOKEN, bearers, whole_web
 
 TODAY = datetime.fromtimestamp(NOW_S, UTC).date()
 METRICS, METRICS_KEPT = new_token("m", [TokenScope.METRICS], TODAY + timedelta(days=9))
+PICTURES, PICTURES_KEPT = new_token("p", [TokenScope.PICTURES], TODAY + timedelta(days=9))
 READY, READY_KEPT = new_token("r", [TokenScope.READY], TODAY + timedelta(days=9))
 OVER, OVER_KEPT = new_token("o", TokenScope, TODAY)
 
 PEOPLE = {"viewer", "operator", "admin"}
 OPERATORS = {"operator", "admin"}
-EVERYBODY = {"nobody", "expired", *PEOPLE, "metrics", "ready", "over", "simple"}
+MACHINES = {"metrics", "pictures", "ready", "over", "simple"}
+EVERYBODY = {"nobody", "expired", *PEOPLE, *MACHINES}
 MAP = {
     "GET HEAD /login": EVERYBODY,
     "POST /login": EVERYBODY,
@@ -31,6 +34,8 @@ MAP = {
     "GET HEAD /": PEOPLE,
     "GET HEAD /player": PEOPLE,
     "GET /static/player.js": PEOPLE,
+    "GET /api/cameras/x/stream": {*PEOPLE, "pictures"},
+    "GET /api/cameras/x/snapshot": {*PEOPLE, "pictures"},
     "POST /logout": PEOPLE,
     "WEBSOCKET /live": PEOPLE,
     "GET HEAD /engines/x/report": OPERATORS,
@@ -40,6 +45,7 @@ MAP = {
     "DELETE /api/override": OPERATORS,
     "GET /api/support-bundle": {"admin"},
     "GET HEAD /ui/": PEOPLE,
+    **{f"GET /ui/{language}": PEOPLE for language in LANGUAGES[1:]},
     "GET /ui/config": PEOPLE,
     "GET /ui/theme.css": PEOPLE,
     "GET /ui/assets/x": PEOPLE,
@@ -79,6 +85,8 @@ POST /ui/gradio_api/vibe-starter-queries /ui/gradio_api/vibe-starter-queries/
 
 
 def denied():
+    for language in LANGUAGES[1:]:
+        yield "GET", f"/ui/{language}/"
     for line in DENIED.split("\n"):
         method, *paths = line.split() or [""]
         for path in paths:
@@ -94,7 +102,7 @@ def granted():
 
 @pytest.fixture(scope="module")
 def web():
-    tokens = (METRICS_KEPT, READY_KEPT, OVER_KEPT)
+    tokens = (METRICS_KEPT, PICTURES_KEPT, READY_KEPT, OVER_KEPT)
     return whole_web(policy={"bearers": bearers(simple=TOKEN, tokens=tokens)})
 
 
@@ -105,7 +113,8 @@ def callers(web):
     web.clock.advance(1)
     stale = web.cookie(Role.ADMIN)
     web.parts.sessions.close(stale.partition("=")[2])
-    texts = {"metrics": METRICS, "ready": READY, "over": OVER, "simple": TOKEN}
+    made = (METRICS, PICTURES, READY, OVER, TOKEN)
+    texts = dict(zip(("metrics", "pictures", "ready", "over", "simple"), made, strict=True))
     bearing = {name: {"authorization": f"Bearer {text}"} for name, text in texts.items()}
     return {"nobody": {}, "expired": {"cookie": stale}, **cookies, **bearing}
 

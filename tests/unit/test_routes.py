@@ -13,14 +13,16 @@ def test_strangers_may_sign_in_and_load_that_page_and_nothing_else():
     assert open_to_all == {"/login", "/static/public/[a-z0-9._-]+", "/api/health", r"/ca\.crt"}
 
 
-def test_machines_read_two_pages():
-    """A bearer token opens readiness and metrics, and no page."""
+def test_machines_read_two_pages_and_see_pictures():
+    """A token opens readiness, metrics, and what cameras see, and no page."""
     machines = {
         rule.pattern.pattern: rule.audience
         for rule in RULES
         if isinstance(rule.audience, TokenScope)
     }
     assert machines == {"/api/ready": TokenScope.READY, "/metrics": TokenScope.METRICS}
+    shared = {rule.pattern.pattern: rule.opened_by for rule in RULES if rule.opened_by}
+    assert shared == {"/api/cameras/[a-z0-9_]+/(stream|snapshot)": TokenScope.PICTURES}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,7 @@ def test_only_what_a_person_does_keeps_a_session_alive():
     """Gradio's heartbeat and timers run by themselves, so they are no sign of a person."""
     assert find("/ui/", "GET").by_hand
     assert find("/player", "GET").by_hand
+    assert not find("/api/cameras/gate/stream", "GET").by_hand
     assert not find("/ui/gradio_api/queue/join", "POST").by_hand
     assert not find("/ui/gradio_api/queue/data", "GET").by_hand
     assert not find("/ui/gradio_api/heartbeat/abc", "GET").by_hand

@@ -1,11 +1,20 @@
 """The process's own environment, and the documents made from the settings."""
 
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from appliance.errors import StoreError
-from appliance.settings import Paths, document, environment, load, prepare_process
+from appliance.settings import (
+    Paths,
+    begin_temporary,
+    document,
+    environment,
+    load,
+    prepare_process,
+)
 from appliance.settings.variables import camera_variables, station_variables
 
 
@@ -86,3 +95,25 @@ def test_the_example_file_can_be_used_as_it_is(tmp_path):
     settings = load(assigned, secrets_dir=tmp_path).settings
     assert settings.cameras["door"].name == "Front door"
     assert settings.auth.users[0].name == "alice"
+
+
+def test_temporary_files_of_the_run_before_are_gone(paths, tmp_path, monkeypatch):
+    """Each station empties a folder of its own there; what others keep beside it stays."""
+    monkeypatch.setattr(tempfile, "tempdir", None)  # and is put back
+    prepare_process(paths, environ={})
+
+    def begun(state):
+        environ = {}
+        begin_temporary(paths.model_copy(update={"state": tmp_path / state}), environ=environ)
+        assert tempfile.gettempdir() == environ["TMPDIR"]
+        assert environ["GRADIO_TEMP_DIR"].startswith(environ["TMPDIR"])
+        return Path(environ["TMPDIR"])
+
+    one, other = begun("one"), begun("other")
+    for folder in (one, other, paths.temporary):
+        (folder / "left").write_text("x")
+    assert begun("one") == one
+    assert list(one.iterdir()) == []
+    assert (other / "left").exists()
+    assert (paths.temporary / "left").exists()
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (one, other)} == {0o700}

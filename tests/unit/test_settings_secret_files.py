@@ -55,6 +55,15 @@ def test_a_secret_may_lie_in_a_well_known_folder(variable, tmp_path):
     assert third.origins[variable.name] == "environment"
 
 
+@pytest.mark.parametrize("variable", SECRETS, ids=lambda item: item.name)
+def test_a_secret_may_bear_its_variables_whole_name(variable, tmp_path):
+    """Which is what systemd calls the files of a folder that it hands over as credentials."""
+    text = TEXTS[variable.path[-1]]
+    (tmp_path / variable.name.lower()).write_text(text)
+    loaded = load(URL | {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert loaded.settings == load(URL | {variable.name: text}).settings
+
+
 def test_a_file_alone_makes_no_camera(tmp_path):
     """The secret of a camera that was taken away may still lie there."""
     (tmp_path / "cameras__door__password").write_text("x")

@@ -100,7 +100,7 @@ class Plant:
             history=History(["dock"], time.monotonic_ns),
             room=self.room,
             loop=self.loop,
-            encoder=self.encoder,
+            encoders=(self.encoder,),
             heartbeat=heartbeat,
             state_folder=folder,
             wall_s=time.time,

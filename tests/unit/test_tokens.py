@@ -1,5 +1,6 @@
 """Tokens of machines: each opens what it is for, and for as long as it says."""
 
+import base64
 import string
 from datetime import UTC, date, datetime, timedelta
 
@@ -75,6 +76,20 @@ def test_a_token_with_a_session_is_refused(web):
         assert (answer.status_code, answer.text) == (400, "Send a token or a session, not both.")
 
 
+def test_a_token_may_come_as_a_password(web):
+    """Players know names and passwords; the name is theirs to choose, and nothing else opens."""
+
+    def status(pair):
+        basic = base64.b64encode(pair.encode()).decode()
+        headers = {"authorization": f"Basic {basic}"}
+        return web.ask("GET", "/metrics", headers=headers).status_code
+
+    assert [status(f"{name}:{METRICS}") for name in ("", "vlc")] == [200, 200]
+    assert [status(pair) for pair in ("vlc:", f"{METRICS}:", f"vlc:{METRICS}x", METRICS)] == [
+        401
+    ] * 4
+
+
 def test_the_hash_is_no_token(web):
     """Who reads the settings cannot read the station."""
     assert ask(web, "/metrics", digest(METRICS)).status_code == 401
@@ -111,7 +126,10 @@ def test_tokens_may_be_written_in_many_ways(text):
     [
         ("prom:metrics", "entry 1 is not name:scopes:expiry:hash"),
         (line(name="a b"), "entry 1 has a name with other characters"),
-        (line(scopes="metrics+admin"), "entry 1 has a scope that is none of metrics, ready"),
+        (
+            line(scopes="metrics+admin"),
+            "entry 1 has a scope that is none of metrics, pictures, ready",
+        ),
         (line(scopes=""), "entry 1 has a scope that is none of"),
         (line(expires="soon"), "entry 1 has an expiry that is no date such as"),
         (line(expires="2027-02-30"), "entry 1 has an expiry that is no date such as"),
