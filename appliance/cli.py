@@ -16,7 +16,7 @@ from rich.table import Table
 from appliance import __version__
 from appliance.app.state import claim_state
 from appliance.cli_delivery import add_commands
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, ListenError, SettingsError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (
@@ -107,7 +107,11 @@ def _serve_problems(error: SettingsProblems, environ: Mapping[str, str]) -> None
     except SettingsProblems:
         web = load({}).settings.web
     setup("info", "text", ring=Ring(), redactor=Redactor())
-    run_problem_page(error.problems, web, Manager.of(environ))
+    try:
+        run_problem_page(error.problems, web, Manager.of(environ))
+    except ListenError as unheard:
+        # Another try would bring nobody a station: it is the settings that are wrong.
+        raise SettingsError(str(unheard), hint=unheard.hint) from unheard
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
     ApplianceError
     ├── SettingsError   a variable is wrong; lists every problem at once
+    ├── ListenError     an address or port cannot be listened on, which may pass by itself
     ├── ModelError      a card, its weights or its graph is wrong
     ├── EngineError     an engine cannot be built, loaded or run
     │   └── DeviceError         its device is at fault, as when it has no room
@@ -34,6 +35,10 @@ class ApplianceError(Exception):
 
 class SettingsError(ApplianceError):
     """One or more variables are wrong."""
+
+
+class ListenError(ApplianceError):
+    """An address or port cannot be listened on now; another try may do better."""
 
 
 class ModelError(ApplianceError):

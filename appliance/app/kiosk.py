@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from loguru import logger
 
 from appliance import __version__
-from appliance.app.servers import Server, configuration
-from appliance.errors import SettingsError
+from appliance.app.servers import Server, configuration, listen_on
 from appliance.settings import Kiosk as KioskSettings
 from appliance.settings import Settings
 from appliance.texts import Languages
@@ -25,20 +24,14 @@ def kiosk_listening(settings: KioskSettings) -> Iterator[socket.socket | None]:
     """The kiosk's socket; None where it is off.
 
     Raises:
-        SettingsError: its port cannot be had.
+        ListenError, SettingsError: its port cannot be had.
     """
     if not settings.port:
         yield None
         return
-    try:
-        listener = socket.create_server((LOOPBACK, settings.port))
-    except OSError as error:
-        raise SettingsError(
-            f"the kiosk cannot listen on port {settings.port}: {error.strerror}",
-            hint="Name another port in APPLIANCE_KIOSK__PORT, or 0 for none.",
-        ) from error
-    with listener:
-        yield listener
+    hint = "Name another port in APPLIANCE_KIOSK__PORT, or 0 for none."
+    with listen_on("kiosk", LOOPBACK, settings.port, hint=hint) as own:
+        yield own
 
 
 class Kiosk:

@@ -17,6 +17,7 @@ from appliance.app.kiosk import Kiosk, kiosk_listening
 from appliance.app.pipeline import Pipeline, Surroundings
 from appliance.app.servers import Server, configuration, listening
 from appliance.app.storing import Stores, storing
+from appliance.delivery.results import last_update
 from appliance.logs import Ring
 from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
@@ -81,7 +82,7 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
 
     Raises:
         StoreError: another station runs on the same state.
-        SettingsError: the page cannot listen where it should.
+        ListenError, SettingsError: the page cannot listen where it should.
     """
     settings = loaded.settings
     notify = notifier(manager.notify_address)
@@ -124,7 +125,7 @@ def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) ->
     """Show what is wrong with the settings until a signal ends it; nothing else runs.
 
     Raises:
-        SettingsError: the page cannot listen where it should.
+        ListenError, SettingsError: the page cannot listen where it should.
     """
     notify = notifier(manager.notify_address)
     config = configuration()
@@ -223,6 +224,7 @@ def _application(
         audit=stores.audit,
         events=stores.audit.newest,
         reports=pipeline.reports,
+        last_update=last_update,
     )
     door = Door(stores.audit, time.monotonic_ns)
     return web_application(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from typing_extensions import override
 
-from appliance.errors import SettingsError
+from appliance.errors import ListenError, SettingsError
 from appliance.settings import Web
 from appliance.web.connections import Connection
 
@@ -70,23 +70,33 @@ def configuration() -> uvicorn.Config:
     )
 
 
-@contextmanager
-def listening(web: Web) -> Iterator[socket.socket]:
-    """The page's socket, from the start: a taken port is told before any camera is opened."""
+def listen_on(what: str, host: str, port: int, *, hint: str) -> socket.socket:
+    """A socket, from the start on: a taken port is told before any camera is opened.
+
+    Raises:
+        ListenError: another program has the port, or the network is not up yet; it may pass.
+        SettingsError: it will not.
+    """
+    passing = {
+        errno.EADDRINUSE: f"port {port} is in use by another program",
+        errno.EADDRNOTAVAIL: "this box has no such address",
+        socket.EAI_AGAIN: "no name server answers",
+        socket.EAI_NONAME: "nobody knows this name",
+    }
     try:
-        family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
-        listener = socket.create_server((web.host, web.port), family=family)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: f"port {web.port} is in use by another program",
-            errno.EACCES: f"port {web.port} needs privileges that this process does not have",
-            errno.EADDRNOTAVAIL: "this box has no such address",
-            socket.EAI_NONAME: "nobody knows this name",
-        }
-        reason = reasons.get(error.errno or 0, error.strerror or str(error))
-        raise SettingsError(
-            f"the page cannot listen on {web.host}: {reason}",
-            hint="Check APPLIANCE_WEB__HOST and APPLIANCE_WEB__PORT.",
-        ) from error
-    with listener:
-        yield listener
+        told = f"the {what} cannot listen on {host}"
+        if reason := passing.get(error.errno or 0):
+            raise ListenError(f"{told}: {reason}", hint=hint) from error
+        reason = error.strerror or str(error)
+        if error.errno == errno.EACCES:
+            reason = f"port {port} needs privileges that this process does not have"
+        raise SettingsError(f"{told}: {reason}", hint=hint) from error
+
+
+def listening(web: Web) -> socket.socket:
+    """The page's socket; raises as `listen_on` does."""
+    hint = "Check APPLIANCE_WEB__HOST and APPLIANCE_WEB__PORT."
+    return listen_on("page", web.host, web.port, hint=hint)

@@ -245,7 +245,8 @@ class Updater:
         """Tell what became of an order, and clear it away; the journal last."""
         message = str(error) if error is not None else done
         hint = error.hint if error is not None else ""
-        (logger.info if error is None else logger.error)("update: {}: {}. {}", order, message, hint)
+        level = "INFO" if error is None else "ERROR"
+        logger.log(level, "update: {}: {}. {}", order, message, hint)
         result = UpdateResult(
             at=datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="seconds"),
             order=order,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.delivery.results import UpdateResult
 from appliance.logs import Ring
 from appliance.pictures import Limits
 from appliance.pipeline.hardware import HardwareReading
@@ -43,6 +44,7 @@ class TabContext:
         events: the newest events of the audit log, so many at most; raises a StoreError.
         reports: the file that tells how the engine of a model in use was verified, by the model's
             name; None where there is none.
+        last_update: what became of the newest file in the inbox; None where there was none.
     """
 
     base: str
@@ -63,6 +65,7 @@ class TabContext:
     audit: Audit
     events: Callable[[int], Sequence[AuditEvent]]
     reports: Callable[[str], Path | None]
+    last_update: Callable[[], UpdateResult | None]
 
     def may(self, user: str | None, role: Role) -> bool:
         """Whether the person behind an event has at least this role."""

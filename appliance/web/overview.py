@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from appliance.delivery.results import UpdateResult
 from appliance.errors import StoreError
 from appliance.pipeline.history import SPAN_S, Hour, Series
 from appliance.readings import CameraReading, EngineReading, StationReading, whole_percent
@@ -238,3 +240,14 @@ def reach(station: Reach, texts: Texts) -> dict[str, Any]:
         "authority": authority,
         "trouble": trouble,
     }
+
+
+def update_line(update: UpdateResult | None, texts: Texts) -> Line | None:
+    """What became of the newest file in the inbox; None where there never was one."""
+    if update is None:
+        return None
+    when = texts.moment(datetime.fromisoformat(update.at).timestamp())
+    message, hint = texts.sentence(update.message), texts.sentence(update.hint)
+    told = f"{when}, {update.order}: {message}. {hint}".strip()
+    shape, tone = ("ok", "") if update.is_done else ("offline", "fault")
+    return Line(shape, texts("Last update"), told, tone)

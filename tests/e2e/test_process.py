@@ -153,10 +153,10 @@ def test_a_second_station_on_the_same_state_is_refused(station):
 
 
 def test_a_taken_port_is_named_before_anything_is_opened(station, tmp_path):
-    """The port in use, the variable to change, and the exit code of wrong settings."""
+    """The port in use, and the variable to change; a later try may find it free."""
     port = station.environ["APPLIANCE_WEB__PORT"]
     second = run(station_environ(tmp_path, APPLIANCE_WEB__PORT=port), "serve")
-    assert second.returncode == 78
+    assert second.returncode == 1
     assert f"port {port} is in use" in second.stderr
     assert "APPLIANCE_WEB__PORT" in second.stderr
 

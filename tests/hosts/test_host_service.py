@@ -228,12 +228,21 @@ def test_wrong_settings_are_shown_for_as_long_as_they_are_wrong(own_host):
 def test_who_cannot_even_show_that_page_is_not_started_again(own_host):
     """Exit code 78 would be the same each time: the reason is in the journal, once."""
     own_host.drop_in(SOON)
-    own_host.configure(APPLIANCE_WEB__HOST="no.invalid")
+    own_host.configure(APPLIANCE_WEB__PORT="80")
     assert own_host.box.run("systemctl", "start", UNIT, check=False).returncode
     time.sleep(1)
     assert own_host.box.show(UNIT, "ExecMainStatus") == "78"
     assert (restarts(own_host), own_host.box.show(UNIT, "ActiveState")) == (0, "failed")
-    assert "nobody knows this name" in own_host.box.journal(f"--unit={UNIT}")
+    assert "port 80 needs privileges" in own_host.box.journal(f"--unit={UNIT}")
+
+
+def test_an_address_that_the_box_does_not_have_yet_is_waited_for(own_host):
+    """A network may be slow to come, and nobody is there to start the station after it."""
+    own_host.drop_in(SOON)
+    own_host.configure(APPLIANCE_WEB__HOST="192.0.2.7")
+    own_host.box.run("systemctl", "start", UNIT, check=False)
+    own_host.box.wait_until(lambda: restarts(own_host) > 1)
+    assert "this box has no such address" in own_host.box.journal(f"--unit={UNIT}")
 
 
 def test_any_other_failure_is_tried_again_for_ever(own_host):

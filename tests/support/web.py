@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from starlette.websockets import WebSocketDisconnect
 from typing_extensions import override
 
+from appliance.delivery.results import UpdateResult
 from appliance.errors import EngineError
 from appliance.logs import Ring
 from appliance.pictures import Limits
@@ -324,6 +325,7 @@ def tab_context(
     sessions: Sessions | None = None,
     audit: Audit | None = None,
     texts: Texts = ENGLISH_TEXTS,
+    last_update: UpdateResult | None = None,
 ) -> TabContext:
     """What the tabs show of `reading`."""
     return TabContext(
@@ -345,6 +347,7 @@ def tab_context(
         audit=audit or Audits(),
         events=lambda _count: (),
         reports=reports,
+        last_update=lambda: last_update,
     )
 
 

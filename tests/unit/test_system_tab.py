@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.delivery.results import UpdateResult
 from appliance.logs import LogLine
 from appliance.pipeline.hardware import Gpu, Temperature
 from appliance.pipeline.history import History
@@ -35,6 +36,17 @@ HOSTILE = "<script>alert(1)</script>\n\n    & *x*"
 def context(reading=READING):
     pages = Pages(base="/cam", station_name="Hall 3", version="0.0")
     return tab_context(pages, reading, base="/cam")
+
+
+def updated(**changes):
+    """The last update, as the System page tells it."""
+    result = UpdateResult(
+        "2026-11-28T17:00:00+00:00", "hall.bundle", is_done=True, version="1.1", message="it runs"
+    )
+    shown = tab_context(
+        Pages(base="", station_name="", version="0.0"), last_update=replace(result, **changes)
+    )
+    return render_fixed(shown, is_admin=False)
 
 
 def lines(**changes):
@@ -437,3 +449,18 @@ def test_operators_get_the_page_and_admins_the_bundle_too(handlers):
     assert timer.active is True
     assert "support-bundle" not in texts[2]
     assert "support-bundle" in handlers["begin"](Asking("ada"), "", "")[2]
+
+
+def test_the_last_update_is_told_with_what_can_be_done():
+    """Whoever brought a file sees what became of it, without a shell."""
+    assert "hall.bundle: it runs." in updated()
+    assert "data-tone" not in updated()
+    refused = updated(is_done=False, message="no trusted key signed it", hint="Ask its maker.")
+    assert "hall.bundle: no trusted key signed it. Ask its maker." in refused
+    assert 'data-tone="fault"' in refused
+    assert "Last update" not in render_fixed(context(), is_admin=True)
+
+
+def test_the_name_of_a_brought_file_is_no_markup():
+    """Anybody may have named it."""
+    assert "<script>" not in updated(order="<script>alert(1)</script>.bundle")

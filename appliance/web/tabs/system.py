@@ -11,7 +11,7 @@ from appliance.settings import Role
 from appliance.texts import marked
 from appliance.web.context import TabContext
 from appliance.web.machine import measures
-from appliance.web.overview import Overview, reach
+from appliance.web.overview import Overview, reach, update_line
 from appliance.web.plots import time_of_day
 from appliance.web.tabs import Tab, constant, rendered
 
@@ -132,6 +132,7 @@ def render_fixed(context: TabContext, *, is_admin: bool) -> str:
         "system_fixed.html",
         is_admin=is_admin,
         reach=reach(context.reach, context.texts),
+        update=update_line(context.last_update(), context.texts),
         versions=context.versions(),
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
