@@ -239,7 +239,7 @@ def _take_over_logging(level: str) -> None:
         library.propagate = True
     # A line for every request, or for every step of a rewritten graph, drowns all else.
     access = logging.INFO if level == "debug" else logging.WARNING
-    for name in ("uvicorn.access", "httpx", "onnx_ir"):
+    for name in ("uvicorn.access", "httpx", "onnx_ir", "alembic.runtime.plugins"):
         logging.getLogger(name).setLevel(access)
 
 

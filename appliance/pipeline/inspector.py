@@ -26,7 +26,7 @@ from appliance.render.boxes import draw_boxes
 from appliance.tasks import Rules
 from appliance.values import U8, Detections
 
-WAITING_LIMIT = 4
+WAITING_LIMIT = 4  # beside the one at hand
 TIME_LIMIT_S = 20.0  # for the engine, cameras before it included
 FLOOR = 0.05  # what scores less is no candidate that a person wants counted
 SHOWN_SIDE = 1920  # pixels of the drawn picture, at most: it is for a page
@@ -87,6 +87,7 @@ class Inspector(Part):
         self._inspect = inspect
         self._changed = threading.Condition()
         self._waiting: deque[Inquiry] = deque()
+        self._at_hand = 0
 
     @override
     def stop(self) -> None:
@@ -115,7 +116,7 @@ class Inspector(Part):
         """
         inquiry = Inquiry(data, model, confidence)
         with self._changed:
-            if self._stop.is_set() or len(self._waiting) >= WAITING_LIMIT:
+            if self._stop.is_set() or len(self._waiting) + self._at_hand > WAITING_LIMIT:
                 raise EngineError("too many pictures wait already", hint="Try again soon.")
             self._waiting.append(inquiry)
             self._changed.notify_all()
@@ -140,7 +141,9 @@ class Inspector(Part):
 
     def _next(self) -> Inquiry | None:
         with self._changed:
+            self._at_hand = 0
             self._changed.wait_for(lambda: self._waiting or self._stop.is_set())
+            self._at_hand = 1
             return None if self._stop.is_set() else self._waiting.popleft()
 
     def _look(self, inquiry: Inquiry) -> Inspection:

@@ -71,4 +71,4 @@ def test_nobody_else_sees_the_tab(station):
         seen.page.get_by_role("tab", name="Live").wait_for(timeout=SETTLED_MS)
         seen.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
         assert seen.page.get_by_role("tab", name="People").count() == 0
-        assert "Sign in" not in seen.page.content()
+        assert "Signed in" not in seen.page.content()

@@ -18,7 +18,7 @@ PERIOD_S = 5
 EVENTS = 100
 # What people do, by the audit log's word for it.
 DONE = {
-    "sign_in": marked("Sign in"),
+    "sign_in": marked("Signed in"),
     "sign_in_refused": marked("Sign in refused"),
     "sign_out": marked("Sign out"),
     "session_revoked": marked("Session revoked"),

@@ -71,6 +71,7 @@ export class Wall {
   #show() {
     const count = this.shown.length;
     this.#element.dataset.columns = count === 1 ? 1 : count <= 4 ? 2 : count <= 9 ? 3 : 4;
+    this.#element.classList.toggle("pair", count === 2);
     for (const [key, tile] of this.#tiles) tile.element.hidden = !this.shown.includes(key);
     this.#does.changed();
   }
