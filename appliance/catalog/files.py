@@ -47,12 +47,13 @@ def put_in_place(source: Path, destination: Path) -> None:
 
     Both lie on one file system.
     """
-    _fsync(source)
+    sync(source)
     source.replace(destination)
-    _fsync(destination.parent)
+    sync(destination.parent)
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or a folder on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

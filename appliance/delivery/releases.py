@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from appliance.catalog.files import sync
 from appliance.errors import DeliveryError
 
 CURRENT: Final = "current"
@@ -100,12 +101,3 @@ class Releases:
             return (self.root / link).readlink().name
         except OSError:
             return ""
-
-
-def sync(path: Path) -> None:
-    """Have a file or a folder on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

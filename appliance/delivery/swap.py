@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from appliance.delivery.releases import sync
+from appliance.catalog.files import sync
 from appliance.errors import StoreError
 from appliance.stores.lock import LOCK, alone_in
 

@@ -262,4 +262,6 @@ def _is_cut(backup, box, after):
 def test_nothing_is_finished_where_nothing_was_begun(state):
     """And a station that runs is not disturbed by those who only ask."""
     with alone_in(state):
+        before = sorted(state.rglob("*"))
         finish_alone(state)
+        assert sorted(state.rglob("*")) == before
