@@ -195,10 +195,9 @@ def all_pictures(encoders: Sequence[LiveEncoder]) -> dict[str, PictureReading]:
     readings = [encoder.pictures() for encoder in encoders]
     cameras = sorted({camera for reading in readings for camera in reading})
     none = PictureReading()
-    return {
-        camera: PictureReading(
-            sum(reading.get(camera, none).sent for reading in readings),
-            sum((Counter(reading.get(camera, none).skips) for reading in readings), Counter()),
-        )
-        for camera in cameras
-    }
+    found = {}
+    for camera in cameras:
+        own = [reading.get(camera, none) for reading in readings]
+        skips = sum((Counter(one.skips) for one in own), Counter())
+        found[camera] = PictureReading(sum(one.sent for one in own), dict(skips))
+    return found

@@ -14,14 +14,15 @@ it was put together: a document that is no longer JSON is better than one that t
 
 import csv
 import io
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from math import isnan
+
+from pydantic_core import to_json
 
 from appliance.pipeline.history import Hour
 from appliance.redaction import Redactor
@@ -84,9 +85,9 @@ class SupportBundle:
             "packages": dict(packages),
         }
         yield "about.json", _json(about)
-        yield "station.json", _json(asdict(context.reading()))
-        yield "settings.json", _json([asdict(row) for row in context.settings])
-        yield "hardware.json", _json(asdict(context.hardware()))
+        yield "station.json", _json(context.reading())
+        yield "settings.json", _json(context.settings)
+        yield "hardware.json", _json(context.hardware())
         yield "history.csv", _history(context.history(), now_s)
         yield "log.txt", "".join(f"{line.as_text()}\n" for line in context.ring.lines())
         for name, text in self._sidecars().items():
@@ -103,7 +104,8 @@ def _at(time_s: float) -> datetime:
 
 
 def _json(document: object) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """Any value of ours; what has no form in JSON as its text, for a bundle is always made."""
+    return to_json(document, indent=2, fallback=str).decode() + "\n"
 
 
 def _history(hour: Hour, now_s: float) -> str:

@@ -5,15 +5,19 @@ import csv
 import io
 import json
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 
 from appliance.logs import LogLine
 from appliance.pipeline.history import STEPS, History
+from appliance.readings import PictureReading
 from appliance.redaction import Redactor
 from appliance.settings import Role
+from appliance.values import Drop, Skip
 from appliance.web.bundle import CUT, LONGEST_MEMBER, SupportBundle
 from appliance.web.templates import Pages
 from tests.support.fakes import Clock
@@ -77,6 +81,18 @@ def test_a_bundle_holds_what_a_helper_asks_for():
     assert found["log.txt"].count("it broke") == 3
     assert "Traceback" in found["log.txt"]
     assert json.loads(found["engines/m/1a2b.json"]) == {"verdict": "proven"}
+
+
+def test_a_bundle_is_made_whatever_stands_in_a_reading():
+    """Pictures that were skipped, numbers of libraries: all is told."""
+    pictures = {"gate": PictureReading(3, Counter({Skip.VIEWER: 2}))}
+    camera = replace(CAMERA, age_ms=np.float32(1.5), drops={Drop.NEWER: 4})
+    reading = replace(READING, cameras=(camera,), pictures=pictures)
+    found = members(make(reading=lambda: reading))
+    station = json.loads(found["station.json"])
+    assert station["pictures"] == {"gate": {"sent": 3, "skips": {"viewer": 2}}}
+    assert station["cameras"][0]["drops"] == {"newer": 4}
+    assert float(station["cameras"][0]["age_ms"]) == 1.5
 
 
 @pytest.mark.parametrize(
