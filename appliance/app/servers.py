@@ -18,6 +18,10 @@ GRACE_S = 2  # for open requests, once told to stop
 MESSAGE_LIMIT = 16 * 1024  # of a viewer's WebSocket messages, bytes
 
 
+class _ToldToEndError(SystemExit):
+    """Raised by the handler of signals; asyncio lets nothing else through from where it comes."""
+
+
 class Server(uvicorn.Server):
     """Ends in order on the first signal, at once on the second, and exits with 0."""
 
@@ -28,11 +32,13 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
-        """From the first moment on, long before the server runs."""
+        """From the first moment on, long before the server runs; a signal ends the block."""
         kinds = (signal.SIGTERM, signal.SIGINT)
         before = {kind: signal.signal(kind, self._on_signal) for kind in kinds}
         try:
             yield
+        except _ToldToEndError:
+            pass
         finally:
             for kind, handler in before.items():
                 signal.signal(kind, handler)
@@ -41,10 +47,12 @@ class Server(uvicorn.Server):
         if self._asked:
             os._exit(128 + kind)
         self._asked = True
-        if not self.started:
-            raise SystemExit(0)
         self._leaving()  # live views end first: the server would wait for them
         self.should_exit = True
+        # Where Python cannot raise, as when an object is thrown away, the start goes on, and the
+        # server ends as soon as it has begun.
+        if not self.started:
+            raise _ToldToEndError(0)
 
     @override
     @contextmanager

@@ -26,7 +26,7 @@ def station(tmp_path_factory):
     )
     with started(environ, folder / "log") as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         yield process
 
 

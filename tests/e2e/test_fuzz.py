@@ -123,7 +123,7 @@ def station(tmp_path_factory):
     environ = station_environ(folder, APPLIANCE_CAMERAS__GATE__URL=str(clip))
     with started(environ, folder / "log") as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         yield process
 
 

@@ -64,7 +64,7 @@ def station(environ, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "log"
     with started(environ, log) as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in log.read_text())
+        process.wait_until_page()
         yield process
 
 
@@ -392,7 +392,7 @@ def test_an_override_is_gone_after_a_restart(tmp_path):
         log = tmp_path / f"log-{boxes}"
         with started(environ, log) as station:
             station.wait_until_ready()
-            station.wait_until(lambda log=log: "page: ready" in log.read_text())
+            station.wait_until_page()
             if boxes == 0:
                 answer = Caller(station).ask(b'{"confidence": 0.99}', "/api/override")
                 assert answer.json()["lines"] == ["APPLIANCE_DETECTION__CONFIDENCE=0.99"]

@@ -92,7 +92,7 @@ def station(tmp_path_factory):
     )
     with started(environ, folder / "log") as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         yield process
 
 
@@ -218,17 +218,20 @@ def test_a_choice_counts_more_than_the_browser_and_lasts(station):
         seen.player()
         page = seen.page
         assert page.url == f"{station.url}/ui/"
-        page.get_by_role("combobox", name="Language").select_option("de")
-        page.get_by_role("tab", name="Prüfen").wait_for(timeout=SETTLED_MS)
+        with seen.leaving():
+            page.get_by_role("combobox", name="Language").select_option("de")
+            page.get_by_role("tab", name="Prüfen").wait_for(timeout=SETTLED_MS)
         player = seen.player()
         assert page.evaluate("[document.documentElement.lang, navigator.language]") == ["de", "de"]
         assert leftovers(page, player) == set()
         open_page(page, "system")
         page.get_by_text("Wirksame Einstellungen").first.wait_for(timeout=SETTLED_MS)
-        page.goto(f"{station.url}/ui/")
-        page.get_by_role("tab", name="Prüfen").wait_for(timeout=SETTLED_MS)
-        page.get_by_role("combobox", name="Sprache").select_option("en")
-        page.get_by_role("tab", name="Inspect").wait_for(timeout=SETTLED_MS)
+        with seen.leaving():
+            page.goto(f"{station.url}/ui/")
+            page.get_by_role("tab", name="Prüfen").wait_for(timeout=SETTLED_MS)
+        with seen.leaving():
+            page.get_by_role("combobox", name="Sprache").select_option("en")
+            page.get_by_role("tab", name="Inspect").wait_for(timeout=SETTLED_MS)
         seen.player()
         open_page(page, "system")
         page.get_by_text("Settings in effect").first.wait_for(timeout=SETTLED_MS)

@@ -41,7 +41,7 @@ def station(environ, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "log"
     with started(environ, log) as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in log.read_text())
+        process.wait_until_page()
         yield process
 
 

@@ -35,7 +35,7 @@ def station(request, tmp_path_factory):
     )
     with started(environ, folder / "log") as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         yield process
 
 
@@ -195,7 +195,7 @@ def test_the_real_detector_finds_what_stands_in_the_yard(tmp_path, centernet):
     pictures = Path(os.environ.get("APPLIANCE_SCREENSHOTS") or tmp_path)
     with started(yard_environ(tmp_path, centernet), tmp_path / "log") as station:
         station.wait_until_ready()
-        station.wait_until(lambda: "page: ready" in station.log.read_text())
+        station.wait_until_page()
         with browsing(station.origin, color_scheme="dark") as seen:
             seen.page.goto(f"{station.url}/login")
             seen.page.screenshot(path=pictures / "login.png")

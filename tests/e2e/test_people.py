@@ -18,7 +18,7 @@ def station(tmp_path_factory):
     folder = tmp_path_factory.mktemp("station")
     with started(station_environ(folder), folder / "log") as process:
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         yield process
 
 

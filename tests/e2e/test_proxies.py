@@ -135,7 +135,7 @@ def station(request, tmp_path_factory):
             proxy = running.enter_context(start(folder / name, port_of(environ), tls=tls))
             places[name] = behind(process, proxy, folder / name / "home")
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         yield places, calls
 
 
@@ -166,8 +166,9 @@ def walk(seen: Watched, url: str) -> None:
     for frame in page.frames:
         found = frame.evaluate(ALL_ADDRESSES)
         assert [it for it in found if not it.startswith((f"{url}/", "blob:", "data:"))] == []
-    page.get_by_role("button", name="Sign out").click()
-    page.wait_for_selector("#user")
+    with seen.leaving():
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_selector("#user")
     assert page.url == f"{url}/login"
     assert seen.sockets != []
     assert seen.troubles == []
@@ -228,7 +229,7 @@ def test_it_takes_no_setting_but_the_path_and_no_word_of_the_proxy(tmp_path, nam
         PROXIES[name](tmp_path / name, port_of(environ), tls=True, forwarding=False) as proxy,
     ):
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         here = behind(process, proxy, tmp_path / "home")
         with browsing(here.url, home=here.home) as seen:
             seen.sign_in(here.url)
@@ -410,7 +411,7 @@ def test_eight_cameras_in_two_tabs_stay_clickable(tmp_path):
         browsing(proxy.origin) as first,
     ):
         process.wait_until_ready()
-        process.wait_until(lambda: "page: ready" in process.log.read_text())
+        process.wait_until_page()
         first.sign_in(proxy.origin)
         second = Watched(first.page.context.new_page(), proxy.origin)
         second.page.goto(f"{proxy.origin}/ui/")

@@ -20,6 +20,7 @@ import websockets
 from tests.support.cameras import MjpegServer
 from tests.support.models import paint
 from tests.support.process import (
+    GRACE_S,
     MODEL,
     PASSWORD,
     run,
@@ -30,7 +31,6 @@ from tests.support.process import (
 
 pytestmark = pytest.mark.slow
 
-GRACE_S = 8.0
 KILLED_BY_THE_SECOND = 128 + signal.SIGTERM
 TERM_BIT = 1 << (signal.SIGTERM - 1)
 
@@ -63,7 +63,7 @@ def start_s(tmp_path_factory):
         before_s = time.monotonic()
         station.wait_until_ready()
         taken_s = time.monotonic() - before_s
-        assert station.stop(GRACE_S) == 0
+        assert station.stop() == 0
     return taken_s
 
 
@@ -75,7 +75,7 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_in_order(tmp_path, start_s,
     with started(environ, tmp_path / "log") as station:
         wait_until_heeding(station)
         time.sleep(moment_s)
-        assert station.stop(GRACE_S) == 0, f"after {moment_s} s"
+        assert station.stop() == 0, f"after {moment_s} s"
     assert "Traceback" not in station.log.read_text(), f"after {moment_s} s"
 
 
@@ -89,7 +89,7 @@ def test_a_signal_while_an_engine_is_built_ends_the_build_too(tmp_path):
         cv2.imwrite(str(frames / f"{index}.jpg"), paint([], (1280, 720)))
     with started(environ, tmp_path / "log") as station:
         station.wait_until(lambda: list(engines.glob(".building-*")))
-        assert station.stop(GRACE_S) == 0
+        assert station.stop() == 0
     assert not re.search("Traceback|ERROR", station.log.read_text())
     assert not list(engines.glob("[!.]*"))
     shutil.rmtree(frames)
@@ -214,4 +214,4 @@ def test_the_problem_page_ends_as_well(tmp_path):
         station.wait_until(lambda: station.get("/").status_code == 503)
         with socket.create_connection(("127.0.0.1", int(environ["APPLIANCE_WEB__PORT"]))) as peer:
             peer.sendall(b"GET / HT")
-            assert station.stop(GRACE_S) == 0
+            assert station.stop() == 0

@@ -22,6 +22,10 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 SETTLED_MS = 20_000
+CUT_OFF = (  # what Gradio's client says when it ends its own stream, as the page goes
+    "console: AbortError: signal is aborted",
+    "console: Unexpected error Connection errored out.",
+)
 
 
 class Watched:
@@ -70,6 +74,15 @@ class Watched:
         self.page.fill("#password", password)
         self.page.click("button[type=submit]")
 
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """In this block the page gives way to another one."""
+        before = len(self.troubles)
+        yield
+        self.troubles[before:] = [
+            trouble for trouble in self.troubles[before:] if not trouble.startswith(CUT_OFF)
+        ]
+
     def player(self) -> Any:
         """The frame of the player, once it shows pictures."""
         self.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
@@ -110,5 +123,7 @@ def browsing(place: str, *, home: Path | None = None, **options: Any) -> Iterato
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environ)
         window = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
-        yield Watched(window.new_page(), place)
-        browser.close()
+        try:
+            yield Watched(window.new_page(), place)
+        finally:
+            browser.close()

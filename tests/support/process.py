@@ -23,6 +23,7 @@ PASSWORD = "password-of-the-tests"
 TOKEN = "metrics-token-of-the-tests"
 USERS = {"ada": "admin", "vera": "viewer"}
 PATIENCE_S = 60.0
+GRACE_S = 15.0  # as the units and compose.yaml have it; then a station is killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,14 @@ class StationProcess:
         """Engine and loop run."""
         self.wait_until(lambda: self.ready().status_code == 200)
 
-    def stop(self, patience_s: float = 8.0) -> int:
+    def wait_until_page(self) -> None:
+        """Gradio's page is up as well."""
+        self.wait_until(lambda: "page: ready" in self.log.read_text())
+
+    def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.child.terminate()
-        return self.child.wait(patience_s)
+        return self.child.wait(GRACE_S)
 
 
 def write_clip(path: Path, frames: int = 50) -> Path:

@@ -189,7 +189,11 @@ def _running(
         yield
     finally:
         child.terminate()
-        child.wait(PATIENCE_S)
+        try:
+            child.wait(PATIENCE_S)
+        finally:
+            child.kill()
+            child.wait()
 
 
 def _listens(port: int) -> bool:
