@@ -36,8 +36,9 @@ image:
 		--build-arg EXTRA=$(EXTRA) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' appliance/__init__.py)" $(ARGS) .
 
+# Side by side: most of a test's time is waiting, for a browser, a start or a machine that boots.
 test: $(DEV)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup $(ARGS)
 
 # Needs no more than cuda-bindings, numpy, onnxruntime or onnxruntime-gpu, onnx, pydantic-settings,
 # loguru and pytest (so pytest-timeout's option may be unknown), and the libraries to be tested.

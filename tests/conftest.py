@@ -39,6 +39,15 @@ EXPECTED_SKIPS = (
 """How a reason begins that is in order where CI=true; any other skip fails there."""
 
 
+def pytest_collection_modifyitems(config, items):
+    """Tests that share what a fixture starts go to one worker: a file's, and all of containers."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            folder = item.path.parent
+            shared = folder if folder.name == "containers" else item.path
+            item.add_marker(pytest.mark.xdist_group(shared.name))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """In CI everything that tests need is there, so a skip is a test that did not run."""
