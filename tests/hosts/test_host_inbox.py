@@ -1,11 +1,12 @@
-"""The account that brings updates over the network, as docs/operate.md sets it up."""
+"""How updates come to a box: the account for the network, and the stick, by docs/operate.md."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.machine import kept_tree, machine
+from tests.support.machine import NO_MACHINE, kept_tree, machine
 from tests.support.process import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -15,13 +16,42 @@ FOLDER = "/var/lib/vision-appliance-update"
 TRUSTING = "-q -i /root/key -o StrictHostKeyChecking=no"
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory):
-    """A machine with an SSH server on which the documented lines were run; root has the key."""
+def written(kind, word):
+    """The document's block of this kind in which a word stands."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    (lines,) = [b for b in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "Chroot" in b]
+    found = re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+    (block,) = [block for block in found if word in block]
+    return block
+
+
+@pytest.fixture(scope="module")
+def stick(tmp_path_factory):
+    """A block device named UPDATE with a file system, and a bundle on it."""
+    folder = tmp_path_factory.mktemp("stick")
+    (folder / "files").mkdir()
+    (folder / "files" / "hall3.bundle").write_text("a bundle on a stick\n")
+    (folder / "files" / "holiday.jpg").write_text("a picture\n")
+    made = ("mkfs.ext4", "-q", "-L", "UPDATE", "-d", folder / "files", folder / "image", "4M")
+    subprocess.run(made, check=True)
+    attached = subprocess.run(
+        ("losetup", "--find", "--show", "--read-only", folder / "image"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if attached.returncode:
+        pytest.skip(f"{NO_MACHINE}: no loop device can be had: {attached.stderr.strip()}")
+    yield Path(attached.stdout.strip())
+    subprocess.run(("losetup", "--detach", attached.stdout.strip()), check=True)
+
+
+@pytest.fixture(scope="module")
+def box(stick, tmp_path_factory):
+    """A machine with an SSH server on which the documented lines were run; root has the key."""
+    lines = written("sh", "Chroot")
     tree = kept_tree("adduser", "openssh-server")
-    with machine(tree, tmp_path_factory.mktemp("inbox") / "box") as made:
+    binds = {"/dev/disk/by-label/UPDATE": stick}
+    with machine(tree, tmp_path_factory.mktemp("inbox") / "box", binds=binds) as made:
         made.port = free_port()
         listen = f"Port {made.port}\nListenAddress 127.0.0.1\n"
         made.path("/etc/ssh/sshd_config.d/test.conf").write_text(listen)
@@ -59,3 +89,29 @@ def test_it_reaches_nothing_else(box):
     assert "sftp connections only" in command.stdout
     forward = f"{ssh} -W 127.0.0.1:{box.port} updates@127.0.0.1 </dev/null"
     assert box.run("sh", "-ec", forward, check=False).returncode != 0
+
+
+def test_a_stick_brings_its_bundles(box):
+    """Mounted read-only where nothing of it runs; what else is on it stays there, and it can go.
+
+    There is no udev in these machines, which would start the mount when a stick comes.
+    """
+    units = {
+        "media-update.mount": written("ini", "[Mount]"),
+        "update-stick.service": written("ini", "BindsTo=media"),
+    }
+    for name, text in units.items():
+        box.path(f"/etc/systemd/system/{name}").write_text(text)
+    box.run("systemctl", "enable", *units)
+    wanted = r"/etc/systemd/system/dev-disk-by\x2dlabel-UPDATE.device.wants/media-update.mount"
+    assert box.path(wanted).is_symlink()
+    box.run("systemctl", "start", "media-update.mount")
+    box.wait_until(lambda: box.show("update-stick.service", "Result") == "success")
+    inbox = box.path(f"{FOLDER}/inbox")
+    box.wait_until((inbox / "hall3.bundle").exists)
+    assert (inbox / "hall3.bundle").read_text() == "a bundle on a stick\n"
+    assert not (inbox / "holiday.jpg").exists()
+    options = box.run("findmnt", "--noheadings", "--output=OPTIONS", "/media/update").stdout
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(options.strip().split(","))
+    box.run("systemctl", "stop", "media-update.mount")
+    assert box.run("findmnt", "/media/update", check=False).returncode == 1
