@@ -154,8 +154,6 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Progress as lines of JSON.")] = False,  # noqa: FBT002 - typer's way to declare a switch
 ) -> None:
     """Make each model's engine and prove that it sees what the original sees."""
-    # A station that stops ends its build: leave nothing half made behind.
-    signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
     environ = environment()
     loaded, _ = _start(environ)
     settings = loaded.settings
@@ -164,6 +162,9 @@ def build(
         settings = settings.model_copy(update={"paths": paths})
     from appliance.app.building import build_models
 
+    # A station that stops ends its build: leave nothing half made behind. Until here nothing was
+    # made, and imports of libraries turn what is raised in them into failures of their own.
+    signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
     tell = _tell_json if as_json else _telling(environ)
     try:
         for built in build_models(

@@ -39,6 +39,7 @@ EXPECTED_SKIPS = (
 """How a reason begins that is in order where CI=true; any other skip fails there."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks when its turn comes
 def pytest_collection_modifyitems(config, items):
     """Tests that share what a fixture starts go to one worker: a file's, and all of containers."""
     if config.pluginmanager.hasplugin("xdist"):

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.support.browser import CHROMIUM, SETTLED_MS, browsing
-from tests.support.process import free_port, started, station_environ, write_clip
+from tests.support.process import free_port, seeing
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,16 +21,11 @@ SERIOUS = {"serious", "critical"}
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
     """A station with a camera that is live and one that is away, and a kiosk."""
-    folder = tmp_path_factory.mktemp("station")
-    environ = station_environ(
-        folder,
-        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+    with seeing(
+        tmp_path_factory.mktemp("station"),
         APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://127.0.0.1:{free_port()}/x",
         APPLIANCE_KIOSK__PORT=str(free_port()),
-    )
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    ) as process:
         yield process
 
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from tests.support.process import started, station_environ, write_clip
+from tests.support.process import seeing
 
 pytestmark = pytest.mark.slow
 
@@ -20,12 +20,7 @@ SLOW_S = 30
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("station")
-    clip = write_clip(folder / "clip.avi")
-    environ = station_environ(folder, APPLIANCE_CAMERAS__GATE__URL=str(clip))
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    with seeing(tmp_path_factory.mktemp("station")) as process:
         yield process
 
 

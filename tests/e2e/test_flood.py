@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from tests.support.process import started, station_environ, write_clip
+from tests.support.process import seeing
 
 pytestmark = pytest.mark.slow
 
@@ -18,15 +18,10 @@ PROBE_S = 0.02
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("station")
-    environ = station_environ(
-        folder,
-        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+    with seeing(
+        tmp_path_factory.mktemp("station"),
         APPLIANCE_WEB__TRUSTED_PROXIES="127.0.0.1",
-    )
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    ) as process:
         yield process
 
 

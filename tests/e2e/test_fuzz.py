@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.web.routes import RULES
-from tests.support.process import TOKEN, started, station_environ, write_clip
+from tests.support.process import TOKEN, seeing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -118,12 +118,7 @@ requests = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("station")
-    clip = write_clip(folder / "clip.avi")
-    environ = station_environ(folder, APPLIANCE_CAMERAS__GATE__URL=str(clip))
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    with seeing(tmp_path_factory.mktemp("station")) as process:
         yield process
 
 

@@ -10,7 +10,7 @@ from appliance.texts.languages import FOLDER
 from tests.support.browser import CHROMIUM, SETTLED_MS, browsing, until
 from tests.support.models import paint
 from tests.support.people import blurred_noise, encoded
-from tests.support.process import free_port, started, station_environ, write_clip
+from tests.support.process import free_port, seeing, started, station_environ
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,16 +83,11 @@ def look(page, *frames):
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
     """A station with a camera that is live and one that is away, and a kiosk."""
-    folder = tmp_path_factory.mktemp("station")
-    environ = station_environ(
-        folder,
-        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+    with seeing(
+        tmp_path_factory.mktemp("station"),
         APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://127.0.0.1:{free_port()}/x",
         APPLIANCE_KIOSK__PORT=str(free_port()),
-    )
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    ) as process:
         yield process
 
 

@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from tests.support.browser import CHROMIUM, SETTLED_MS, Watched, browsing, until
-from tests.support.process import started, station_environ, write_clip
+from tests.support.process import seeing, started, station_environ
 from tests.support.yard import write_yard, yard
 
 pytestmark = [
@@ -25,17 +25,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module", params=["", "/cam"], ids=["root", "prefix"])
 def station(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("station")
-    clip = write_clip(folder / "clip.avi")
-    environ = station_environ(
-        folder,
-        APPLIANCE_CAMERAS__GATE__URL=str(clip),
+    with seeing(
+        tmp_path_factory.mktemp("station"),
         APPLIANCE_CAMERAS__GATE__NAME="Gate",
         APPLIANCE_WEB__BASE_PATH=request.param,
-    )
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    ) as process:
         yield process
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.metrics import exported, families_of, promtool
-from tests.support.process import TOKEN, free_port, started, station_environ, write_clip
+from tests.support.process import TOKEN, free_port, seeing
 
 pytestmark = pytest.mark.slow
 
@@ -22,15 +22,10 @@ WAITING_OR_IN_FLIGHT = 8  # frames between the camera and the count of results
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
     """A station whose page is up, with a camera that plays a clip and one that is away."""
-    folder = tmp_path_factory.mktemp("station")
-    environ = station_environ(
-        folder,
-        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+    with seeing(
+        tmp_path_factory.mktemp("station"),
         APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://127.0.0.1:{free_port()}/x",
-    )
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    ) as process:
         yield process
 
 

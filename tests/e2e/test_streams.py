@@ -17,7 +17,7 @@ import pytest
 from appliance.settings.tokens import TokenScope, new_token
 from appliance.web.connections import UNREAD_S, UNSENT_BYTES
 from tests.support.metrics import families_of
-from tests.support.process import TOKEN, started, station_environ, write_clip
+from tests.support.process import TOKEN, seeing, started, station_environ, write_clip
 from tests.support.streams import parts_of, read_parts
 
 pytestmark = pytest.mark.slow
@@ -43,18 +43,13 @@ print(set(shapes))
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
     """A station whose camera sees two squares for ever, and one that has nothing to see."""
-    folder = tmp_path_factory.mktemp("station")
-    environ = station_environ(
-        folder,
-        APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
+    with seeing(
+        tmp_path_factory.mktemp("station"),
         APPLIANCE_CAMERAS__GATE__REPEAT="on",
         APPLIANCE_CAMERAS__DARK__URL="rtsp://127.0.0.1:9/none",
         APPLIANCE_AUTH__TOKENS=f"{KEPT.line()},{METRICS_KEPT.line()}",
         APPLIANCE_LIVE__VIEWERS=str(VIEWERS),
-    )
-    with started(environ, folder / "log") as process:
-        process.wait_until_ready()
-        process.wait_until_page()
+    ) as process:
         yield process
 
 

@@ -152,7 +152,7 @@ def _text(path: Path) -> str:
     """What a file of /proc says; nothing once its process has gone."""
     try:
         return path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 

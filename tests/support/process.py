@@ -170,3 +170,14 @@ def started(
             if child.poll() is None:
                 child.kill()
             child.wait(10)
+
+
+@contextmanager
+def seeing(folder: Path, **changes: str) -> Iterator[StationProcess]:
+    """A station whose camera `gate` plays a clip; engine and page are up, until the block ends."""
+    clip = str(write_clip(folder / "clip.avi"))
+    environ = station_environ(folder, APPLIANCE_CAMERAS__GATE__URL=clip, **changes)
+    with started(environ, folder / "log") as station:
+        station.wait_until_ready()
+        station.wait_until_page()
+        yield station
