@@ -36,9 +36,10 @@ image:
 		--build-arg EXTRA=$(EXTRA) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' appliance/__init__.py)" $(ARGS) .
 
-# Side by side: most of a test's time is waiting, for a browser, a start or a machine that boots.
+# Side by side: much of a test's time is waiting, for a browser, a start or a machine that boots. Those
+# that start most come first, in the order of their folders.
 test: $(DEV)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 # Needs no more than cuda-bindings, numpy, onnxruntime or onnxruntime-gpu, onnx, pydantic-settings,
 # loguru and pytest (so pytest-timeout's option may be unknown), and the libraries to be tested.

@@ -39,14 +39,17 @@ EXPECTED_SKIPS = (
 """How a reason begins that is in order where CI=true; any other skip fails there."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks when its turn comes
-def pytest_collection_modifyitems(config, items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Tests that share what a fixture starts go to one worker: a file's, and all of containers."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            folder = item.path.parent
-            shared = folder if folder.name == "containers" else item.path
-            item.add_marker(pytest.mark.xdist_group(shared.name))
+    from xdist.scheduler import LoadFileScheduling
+
+    class BySharing(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            shared = "tests/containers/"
+            return shared if nodeid.startswith(shared) else super()._split_scope(nodeid)
+
+    return BySharing(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
