@@ -237,9 +237,9 @@ def _take_over_logging(level: str) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    # A line for every request, or for every step of a rewritten graph, drowns all else.
+    # A line for every request, or for every step of a library's work, drowns all else.
     access = logging.INFO if level == "debug" else logging.WARNING
-    for name in ("uvicorn.access", "httpx", "onnx_ir", "alembic.runtime.plugins"):
+    for name in ("uvicorn.access", "httpx", "onnx_ir", "alembic"):
         logging.getLogger(name).setLevel(access)
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from loguru import logger
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -142,6 +143,8 @@ def _bring_up_to_date(connection: Connection) -> None:
         from appliance.stores.migrations import migrate  # noqa: PLC0415 - seldom needed
 
         migrate(connection)
+        done = f"brought from form {form} to" if form else "made in"
+        logger.info("database: {} form {}", done, FORM)
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {FORM}")
     for table in metadata.sorted_tables:
