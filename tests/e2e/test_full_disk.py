@@ -18,7 +18,7 @@ from tests.support.process import (
     write_clip,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 # Room for the database and some pictures; what was there before is copied into it.
 MOUNT = 'mount -t tmpfs -o size=2m none "$STATE"; cp -a "$KEPT/." "$STATE"'

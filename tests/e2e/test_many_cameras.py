@@ -7,7 +7,6 @@ from tests.support.process import started, station_environ, write_clip
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     # playwright leaves its event loop's descriptors to the garbage collector
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -234,7 +234,6 @@ def test_who_reads_slowly_sees_fewer_pictures_and_none_that_is_old(station):
     assert max(ages_s) < (UNSENT_BYTES + WINDOW_BYTES + 3 * size) / (1.5 * size)
 
 
-@pytest.mark.timeout(240)
 def test_who_does_not_read_at_all_loses_the_seat(station):
     """After some patience, in which nothing piles up."""
     memory = psutil.Process(station.child.pid).memory_info

@@ -8,20 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.dockerd import ROOT, Engine
+from tests.support.dockerd import BOX_ADDRESS, ROOT, Engine
 from tests.support.process import free_port, write_clip
 
 SERVICE = "cpu"
 DOCKER_DIR = ROOT / "docker"
 INSTALL = ROOT / "docs" / "install.md"
+OPERATE = ROOT / "docs" / "operate.md"
 INSTALLING = "## x86 with Docker"
 # Which of the document's blocks of commands does what.
-PLACE, BUILD, EXAMPLES, SECRETS, START, TRUST, BOOT = range(7)
+PLACE, BUILD, EXAMPLES, SECRETS, START, TRUST, BOOT, OWN_CERTIFICATE = range(8)
+PROXY_USERS = {"caddy": 0, "nginx": 101}  # whom their images run as
 
-# There is no bridge network here, so nothing is published and nothing is parted: both use this
-# machine's network, on ports and addresses of the tests' own. Health is asked for more often, and a
-# sign of life is waited for less long.
-OVERRIDE = """
+# On an engine without a bridge nothing is published and nothing is parted: both use this machine's
+# network, on ports and addresses of the tests' own. Health is asked for more often, and a sign of
+# life is waited for less long.
+ON_THIS_NETWORK = """
 services:
   cpu:
     network_mode: host
@@ -44,6 +46,14 @@ services:
       PROXY_HTTPS_PORT: "{https}"
 """
 
+# Where there are bridges, the files run as they are: a clip takes the camera's place.
+ON_A_LAN = """
+services:
+  cpu:
+    healthcheck: {{ interval: 2s }}
+    volumes: ["{clip}:/clip.avi:ro"]
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -52,19 +62,12 @@ class Box:
     Attributes:
         engine: on which it runs.
         folder: a copy of docker/.
-        station_port: where the station listens, without TLS.
-        https_port: where the proxy listens.
+        url: where browsers find the page.
     """
 
     engine: Engine
     folder: Path
-    station_port: int
-    https_port: int
-
-    @property
-    def url(self) -> str:
-        """Where browsers find the page."""
-        return f"https://127.0.0.1:{self.https_port}"
+    url: str
 
     def run(self, *command: str, **options) -> subprocess.CompletedProcess[str]:
         """One command in the folder, to its end."""
@@ -93,6 +96,10 @@ class Box:
     def trust(self) -> ssl.SSLContext:
         """Brings Caddy's certificate to where the station hands it out, and trusts it."""
         self.typed(TRUST)
+        return self.trusted()
+
+    def trusted(self) -> ssl.SSLContext:
+        """What somebody has who trusts the authority that the station hands out."""
         return ssl.create_default_context(cafile=self.folder / "secrets" / "ca.crt")
 
 
@@ -100,7 +107,7 @@ def blocks() -> list[str]:
     """The blocks of commands that the document gives, in their order."""
     section = re.split(r"^## ", INSTALL.read_text().partition(f"{INSTALLING}\n")[2], flags=re.M)[0]
     found = re.findall(r"^ *```sh\n(.*?)^ *```$", section, re.M | re.S)
-    assert len(found) == BOOT + 1
+    assert len(found) == OWN_CERTIFICATE + 1
     return found
 
 
@@ -108,26 +115,67 @@ def make_box(engine: Engine, folder: Path, name: str, settings: Mapping[str, str
     """A box that has not been started: the two example files, filled in.
 
     Args:
-        engine: on which it will run.
+        engine: on which it will run, without bridges.
         folder: for the project.
         name: of the Compose project, so of its containers and volumes.
         settings: more variables for station.env.
     """
-    shutil.copytree(DOCKER_DIR, folder / "docker")
-    clip = write_clip(folder / "clip.avi")
-    clip.chmod(0o644)
-    box = Box(engine, folder / "docker", free_port(), free_port())
-    engine.run("sh", "-ec", blocks()[EXAMPLES], cwd=folder)
-    (box.folder / "compose.tests.yaml").write_text(
-        OVERRIDE.format(station=box.station_port, http=free_port(), https=box.https_port, clip=clip)
+    https = free_port()
+    override = _override(
+        folder, ON_THIS_NETWORK, station=free_port(), http=free_port(), https=https
     )
-    fill_in(box.folder / ".env", {"hall3.local": "localhost", "192.0.2.10": "127.0.0.1"})
+    box = _example(engine, folder, f"https://127.0.0.1:{https}", override)
+    fill_in(box.folder / ".env", {"hall3.local": "localhost", BOX_ADDRESS: "127.0.0.1"})
     with (box.folder / ".env").open("a") as more:
         more.write(f"COMPOSE_FILE=compose.yaml:compose.tests.yaml\nCOMPOSE_PROJECT_NAME={name}\n")
-    fill_in(box.folder / "station.env", {"rtsp://192.0.2.20:554/stream1": "/clip.avi"})
     with (box.folder / "station.env").open("a") as more:
         more.writelines(f"{variable}={value}\n" for variable, value in settings.items())
     return box
+
+
+def make_shipped_box(engine: Engine, folder: Path, proxy: str) -> Box:
+    """A box that has not been started: the two example files as they are, but for the camera.
+
+    Args:
+        engine: on which it will run, on a LAN.
+        folder: for the project.
+        proxy: one of PROXY_USERS; Caddy makes its own certificate, nginx gets one.
+    """
+    box = _example(engine, folder, f"https://{BOX_ADDRESS}", _override(folder, ON_A_LAN))
+    files = "compose.yaml"
+    if proxy == "nginx":
+        files += ":compose.nginx.yaml"
+        make_certificate(box, proxy)
+    with (box.folder / ".env").open("a") as more:
+        more.write(f"COMPOSE_FILE={files}:compose.tests.yaml\n")
+    return box
+
+
+def make_certificate(box: Box, proxy: str) -> None:
+    """Makes one of one's own and brings it to its place, by what the documents say."""
+    (commands,) = re.findall(r"^```sh\n(openssl req .*?)```$", OPERATE.read_text(), re.M | re.S)
+    box.engine.run("sh", "-ec", commands, cwd=box.folder / "certificates")
+    (box.folder / "certificates" / "ca.key").unlink()  # it stays elsewhere
+    box.typed(OWN_CERTIFICATE, environ={"OWNER": str(PROXY_USERS[proxy])})
+    env = box.folder / ".env"
+    env.write_text(re.sub(r"^#(PROXY_\w+=)", r"\1", env.read_text(), flags=re.M))
+
+
+def _example(engine: Engine, folder: Path, url: str, override: str) -> Box:
+    """A copy of docker/ with the two files made, and the camera's place taken by a clip."""
+    shutil.copytree(DOCKER_DIR, folder / "docker")
+    box = Box(engine, folder / "docker", url)
+    engine.run("sh", "-ec", blocks()[EXAMPLES], cwd=folder)
+    (box.folder / "compose.tests.yaml").write_text(override)
+    fill_in(box.folder / "station.env", {"rtsp://192.0.2.20:554/stream1": "/clip.avi"})
+    return box
+
+
+def _override(folder: Path, text: str, **ports: int) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    clip = write_clip(folder / "clip.avi")
+    clip.chmod(0o644)
+    return text.format(clip=clip, **ports)
 
 
 def fill_in(path: Path, values: Mapping[str, str]) -> None:

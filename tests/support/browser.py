@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-SETTLED_MS = 20_000
+SETTLED_MS = 60_000
 CUT_OFF = (  # what Gradio's client says when it ends its own stream, as the page goes
     "console: AbortError: signal is aborted",
     "console: Unexpected error Connection errored out.",
@@ -123,6 +123,7 @@ def browsing(place: str, *, home: Path | None = None, **options: Any) -> Iterato
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environ)
         window = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+        window.set_default_timeout(SETTLED_MS)
         try:
             yield Watched(window.new_page(), place)
         finally:

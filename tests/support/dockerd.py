@@ -1,17 +1,25 @@
 """A real Docker engine of the tests' own, with real Compose; its layers are kept between runs.
 
-There is no bridge network: builds and containers use the host's. Nothing is pulled: the base image
-is a fresh Debian tree, Caddy's image holds this machine's own Caddy.
+Images are built on this machine's own network, since builds ask package registries; there is no
+bridge there, and containers share it. Bridges and published ports take an engine within a network
+of the tests' own, a `Lan`: nothing of this machine's network changes, and what is left over after a
+crash ends with the processes. That engine has layers of its own, into which images are copied once.
+With the other's it would have to take turns, and a bridge that a crash left in their records would
+be made again on this machine's network, by whichever engine comes next.
+
+Nothing is pulled: the base image is a fresh Debian tree, the proxies' images hold this machine's
+own Caddy and nginx.
 """
 
+import ctypes
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +34,64 @@ DOCKERD = shutil.which("dockerd", path="/usr/sbin:/usr/bin")
 NO_ENGINE = "no Docker engine may run here"
 BASE_IMAGE = "debian:bookworm-slim"
 PROXY_IMAGE = "caddy:2.10"
+NGINX_IMAGE = "nginxinc/nginx-unprivileged:1.28"
 IMAGE = "vision-appliance:cpu"
 MARKER = "registry-settings-of-this-machine"
 PATIENCE_S = 30.0
 BUILD_PATIENCE_S = 480.0
 KEPT_LAYERS = "6GB"
+SYSTEM_PATH = "/usr/sbin:/sbin"  # where Debian has what only root needs
+CLONE_NEWNET = 0x40000000
+
+# The examples' own addresses, so that these need not be changed.
+BOX_ADDRESS = "192.0.2.10"
+BOX_ADDRESS_V6 = "2001:db8::10"
+VISITOR_ADDRESS = "192.0.2.30"
+
+# A box as it comes, which forwards nothing, and somebody on the same network. The first line finds
+# out whether there can be bridges.
+CABLING = f"""
+ip link add trial type bridge && ip link delete trial
+echo 0 >/proc/sys/net/ipv4/ip_forward
+ip link set lo up
+ip link add lan type veth peer name lan netns "$VISITOR"
+ip address add {BOX_ADDRESS}/24 dev lan
+ip address add {BOX_ADDRESS_V6}/64 dev lan nodad
+ip link set lan up
+"""
+VISITING = f"""
+ip link set lo up
+ip address add {VISITOR_ADDRESS}/24 dev lan
+ip address add 2001:db8::30/64 dev lan nodad
+ip link set lan up
+"""
+
+# What nginx's own image has in these two places, as far as it matters to the shipped file.
+NGINX_CONF = """
+pid /tmp/nginx.pid;
+events {}
+http {
+    access_log /dev/stdout;
+    client_body_temp_path /tmp/client_temp;
+    proxy_temp_path /tmp/proxy_temp;
+    fastcgi_temp_path /tmp/fastcgi_temp;
+    uwsgi_temp_path /tmp/uwsgi_temp;
+    scgi_temp_path /tmp/scgi_temp;
+    include /etc/nginx/conf.d/*.conf;
+}
+"""
+NGINX_ENTRYPOINT = r"""#!/usr/bin/python3
+import os, re, sys
+from pathlib import Path
+
+def value(found):  # only what is set: the rest are variables of nginx
+    return os.environ.get(found[1] or found[2], found[0])
+
+for template in Path("/etc/nginx/templates").glob("*.template"):
+    filled = re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, template.read_text())
+    (Path("/etc/nginx/conf.d") / template.stem).write_text(filled)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +112,7 @@ class Engine:
     def environ(self) -> dict[str, str]:
         """Variables with which `docker` and `docker compose` reach it."""
         kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-        path = f"{self.bin}:{os.environ['PATH']}:/usr/sbin"
+        path = f"{self.bin}:{os.environ['PATH']}:{SYSTEM_PATH}"
         return {**kept, "PATH": path, "DOCKER_HOST": f"unix://{self.socket}"}
 
     def docker(self, *words: str, patience_s: float = 120.0, check: bool = True, **options) -> str:
@@ -84,19 +145,99 @@ class Engine:
         return self.docker("inspect", "--format", form, name).strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network of its own: it lasts until the descriptor is closed and its processes have ended.
+
+    Attributes:
+        descriptor: of the namespace.
+    """
+
+    descriptor: int
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Sockets that this thread makes in the block, and processes, are part of it."""
+        with _own_network() as own:
+            _system("setns", self.descriptor, CLONE_NEWNET)
+            try:
+                yield
+            finally:
+                _system("setns", own, CLONE_NEWNET)
+
+    def sh(self, script: str, **environ: str) -> str:
+        """What lines of shell say that run in it, each of which must succeed."""
+        path = f"{os.environ['PATH']}:{SYSTEM_PATH}"
+        with self.entered():
+            done = subprocess.run(
+                ["sh", "-ec", script],
+                env={"PATH": path, **environ},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+        if done.returncode:
+            raise OSError(done.stderr.strip())
+        return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Lan:
+    """A network with two on it.
+
+    Attributes:
+        box: at BOX_ADDRESS and BOX_ADDRESS_V6, for an engine.
+        visitor: at VISITOR_ADDRESS.
+    """
+
+    box: Namespace
+    visitor: Namespace
+
+
 @contextmanager
-def engine(folder: Path) -> Iterator[Engine]:
-    """An engine until the block ends, then without containers and volumes; skips without rights."""
+def lan() -> Iterator[Lan]:
+    """A network apart from this machine's, until the block ends; skips without rights."""
+    if os.geteuid() != 0:
+        pytest.skip(f"{NO_ENGINE}: root is needed")
+    if shutil.which("ip", path=SYSTEM_PATH) is None:
+        pytest.skip("not installed: iproute2")
+    with ExitStack() as opened:
+        try:
+            both = Lan(opened.enter_context(_namespace()), opened.enter_context(_namespace()))
+            end = f"/proc/{os.getpid()}/fd/{both.visitor.descriptor}"
+            both.box.sh(CABLING, VISITOR=end)
+            both.visitor.sh(VISITING)
+        except OSError as error:
+            pytest.skip(f"{NO_ENGINE}: no network of its own: {error}")
+        yield both
+
+
+@contextmanager
+def engine(folder: Path, place: Namespace | None = None) -> Iterator[Engine]:
+    """An engine until the block ends, then without containers and volumes; skips without rights.
+
+    Args:
+        folder: for files of the tests.
+        place: where it runs, with bridges and NAT; without both, on this machine's own network,
+            where none is given.
+    """
     if os.geteuid() != 0 or DOCKERD is None:
         pytest.skip(f"{NO_ENGINE}: dockerd and root are needed")
-    with (debian.kept_dir() / "docker.lock").open("w") as lock:
+    kept = debian.kept_dir() / ("docker-on-a-lan" if place else "docker")
+    run_dir = kept.with_suffix(".run")
+    command = _command(folder, kept, run_dir)
+    if place is None:
+        command += ["--iptables=false", "--ip6tables=false"]
+    with kept.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one engine at a time owns the layers
         (folder / "bin").mkdir(parents=True)
         running = Engine(folder / "docker.sock", folder / "bin", folder)
         _write_programs(running.bin)
         log = folder / "dockerd.log"
-        with log.open("wb") as stderr:
-            child = subprocess.Popen(_command(folder), stdout=stderr, stderr=stderr)
+        environ = {**os.environ, "PATH": f"{os.environ['PATH']}:{SYSTEM_PATH}"}
+        with log.open("wb") as stderr, place.entered() if place else nullcontext():
+            child = subprocess.Popen(command, env=environ, stdout=stderr, stderr=stderr)
         try:
             _wait(running, child, log)
             _clear(running)
@@ -105,9 +246,22 @@ def engine(folder: Path) -> Iterator[Engine]:
         finally:
             child.terminate()
             child.wait(PATIENCE_S)
-            # The network of this machine, which containers were given; dockerd leaves it mounted.
-            left = str(_run_dir() / "netns" / "default")
+            # The network that containers were given; dockerd leaves it mounted.
+            left = str(run_dir / "netns" / "default")
             subprocess.run(["umount", left], check=False, capture_output=True)
+
+
+def copy_images(source: Engine, target: Engine, names: Sequence[str]) -> None:
+    """Bring images from one engine to another, unless these very ones are there."""
+    ids = ("docker", "image", "inspect", "--format={{.Id}}", *names)
+    wanted = source.run(*ids).stdout
+    if target.run(*ids, check=False).stdout == wanted:
+        return
+    save = [DOCKER, "save", *names]
+    with subprocess.Popen(save, env=source.environ, stdout=subprocess.PIPE) as saving:
+        target.docker("load", stdin=saving.stdout, patience_s=BUILD_PATIENCE_S)
+    assert saving.returncode == 0
+    assert target.run(*ids).stdout == wanted
 
 
 def base_image(running: Engine) -> None:
@@ -141,6 +295,29 @@ def proxy_image(running: Engine) -> None:
     running.docker(*built, environ={"DOCKER_BUILDKIT": "1"})
 
 
+def nginx_image(running: Engine) -> None:
+    """This machine's nginx, in an image as compose.nginx.yaml names it.
+
+    As in nginx's own, user 101 fills in what templates have in ${...}, and becomes nginx.
+    """
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:{SYSTEM_PATH}")
+    if nginx is None:
+        pytest.skip("not installed: nginx")
+    context = running.folder / "nginx"
+    context.mkdir()
+    shutil.copy(nginx, context / "nginx")
+    (context / "nginx.conf").write_text(NGINX_CONF)
+    (context / "docker-entrypoint.sh").write_text(NGINX_ENTRYPOINT)
+    (context / "docker-entrypoint.sh").chmod(0o755)
+    (context / "Dockerfile").write_text(
+        f"FROM {BASE_IMAGE}\nCOPY nginx /usr/sbin/nginx\n"
+        "COPY nginx.conf /etc/nginx/nginx.conf\nCOPY docker-entrypoint.sh /\n"
+        'USER 101\nENTRYPOINT ["/docker-entrypoint.sh"]\nCMD ["nginx", "-g", "daemon off;"]\n'
+    )
+    built = ("build", "--quiet", "--network=none", "--tag", NGINX_IMAGE, str(context))
+    running.docker(*built, environ={"DOCKER_BUILDKIT": "1"})
+
+
 def station_image(running: Engine, command: str) -> None:
     """The image for a CPU, by a line of shell that says so to people as $BOX."""
     secrets = registry_settings(running.folder / "registries")
@@ -162,18 +339,44 @@ def registry_settings(folder: Path) -> list[Path]:
     return [pip, npm, ca]
 
 
-def _run_dir() -> Path:
-    return debian.kept_dir() / "docker.run"
+@contextmanager
+def _namespace() -> Iterator[Namespace]:
+    """A new namespace, in which this thread does not stay."""
+    with _own_network() as own:
+        _system("unshare", CLONE_NEWNET)
+        try:
+            made = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            _system("setns", own, CLONE_NEWNET)
+    try:
+        yield Namespace(made)
+    finally:
+        os.close(made)
 
 
-def _command(folder: Path) -> list[str]:
+@contextmanager
+def _own_network() -> Iterator[int]:
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield own
+    finally:
+        os.close(own)
+
+
+def _system(name: str, *numbers: int) -> None:
+    """A call of Linux that this Python has no name for."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*numbers):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _command(folder: Path, data: Path, run_dir: Path) -> list[str]:
     return [
         # Ends in order with the tests, however those end.
         *("setpriv", "--pdeathsig", "TERM", str(DOCKERD)),
-        *("--data-root", str(debian.kept_dir() / "docker")),
-        *("--exec-root", str(_run_dir()), "--pidfile", str(folder / "pid")),
+        *("--data-root", str(data), "--exec-root", str(run_dir), "--pidfile", str(folder / "pid")),
         *("--host", f"unix://{folder / 'docker.sock'}", "--storage-driver", "overlay2"),
-        *("--iptables=false", "--ip6tables=false", "--bridge=none"),
+        "--bridge=none",
     ]
 
 
@@ -204,6 +407,7 @@ def _clear(running: Engine) -> None:
     """Take away everything but images in use and their layers."""
     if containers := running.docker("ps", "--all", "--quiet").split():
         running.docker("rm", "--force", "--volumes", *containers)
+    running.docker("network", "prune", "--force")
     running.docker("volume", "prune", "--force")
     running.docker("image", "prune", "--force")
     running.docker("builder", "prune", "--force", "--keep-storage", KEPT_LAYERS)

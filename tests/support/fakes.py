@@ -37,7 +37,7 @@ CONTRACT = ModelContract(
 )
 
 
-def wait_until(met: Callable[[], object], timeout_s: float = 10.0) -> None:
+def wait_until(met: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Return as soon as `met()` is true; fail after a generous deadline."""
     deadline = time.monotonic() + timeout_s
     while not met():

@@ -22,7 +22,7 @@ MODEL = "bright-spots"
 PASSWORD = "password-of-the-tests"
 TOKEN = "metrics-token-of-the-tests"
 USERS = {"ada": "admin", "vera": "viewer"}
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 GRACE_S = 15.0  # as the units and compose.yaml have it; then a station is killed
 
 
@@ -49,7 +49,7 @@ class StationProcess:
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """One request without a session."""
-        return httpx.get(f"{self.url}{path}", headers=headers, timeout=10)
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=30)
 
     def ready(self) -> httpx.Response:
         """What the station says of its readiness."""
@@ -61,7 +61,7 @@ class StationProcess:
             f"{self.url}/login",
             data={"user": user, "password": PASSWORD},
             headers={"Origin": self.origin},
-            timeout=20,
+            timeout=60,
         )
         assert answer.status_code == 303, answer.text
         return answer.headers["set-cookie"].partition(";")[0]
@@ -150,7 +150,7 @@ def run(
     """One command of the appliance, to its end; `prefix` is a program that starts it."""
     command = [*prefix, sys.executable, "-m", "appliance", *words]
     return subprocess.run(
-        command, env=environ, capture_output=True, text=True, timeout=60, check=False, **options
+        command, env=environ, capture_output=True, text=True, timeout=120, check=False, **options
     )
 
 
