@@ -143,8 +143,7 @@ def _bring_up_to_date(connection: Connection) -> None:
         from appliance.stores.migrations import migrate  # noqa: PLC0415 - seldom needed
 
         migrate(connection)
-        done = f"brought from form {form} to" if form else "made in"
-        logger.info("database: {} form {}", done, FORM)
+        logger.info("database: brought from form {} to form {}", form, FORM)  # 0: it was empty
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {FORM}")
     for table in metadata.sorted_tables:

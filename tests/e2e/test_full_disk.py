@@ -102,6 +102,6 @@ def test_a_full_disk_stops_what_is_kept_and_nothing_else(station):
     assert figures(station) == [0, 0]
     lines = station.log.read_text().splitlines()
     told = [line for line in lines if "verify pictures:" in line or "database:" in line]
-    assert "database: made in form" in told.pop(0)
+    assert "database: brought from form 0" in told.pop(0)
     assert len(told) == 4, told  # each trouble once, and its end once
     assert station.stop() == 0
