@@ -9,6 +9,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+HELD_BACK_S = 3.0  # a picture that is older was kept somewhere on its way; slow cores need less
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
