@@ -6,20 +6,18 @@ import shutil
 import signal
 import stat
 import time
-from contextlib import suppress
 
 import httpx
 import psutil
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.boxes import SECRETS, START, make_box
+from tests.support.boxes import SECRETS, START, make_box, until
 from tests.support.dockerd import IMAGE
 from tests.support.process import PASSWORD, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PATIENCE_S = 60.0
 GRACE_S = 15.0  # as compose.yaml has it; then Docker would kill it, with code 137
 VIDEO_GROUP = 44
 NET_BIND_SERVICE = 10  # of Linux's capabilities
@@ -45,17 +43,6 @@ for name in sys.argv[1:]:
     except OSError as error:
         print(name, errno.errorcode[error.errno])
 """
-
-
-def until(what, patience_s=PATIENCE_S):
-    """The first true value of `what()`."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if value := what():
-                return value
-        time.sleep(0.2)
-    raise AssertionError(f"waited {patience_s} s in vain")
 
 
 @pytest.fixture(scope="module")

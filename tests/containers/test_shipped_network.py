@@ -7,8 +7,7 @@ and nginx's, at the addresses that stand in the examples.
 import re
 import socket
 import ssl
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import httpx
@@ -16,6 +15,7 @@ import pytest
 
 from tests.support import dockerd
 from tests.support.boxes import (
+    PATIENCE_S,
     PROXY_USERS,
     SECRETS,
     SERVICE,
@@ -23,13 +23,13 @@ from tests.support.boxes import (
     Box,
     make_certificate,
     make_shipped_box,
+    until,
 )
 from tests.support.dockerd import BASE_IMAGE, BOX_ADDRESS, BOX_ADDRESS_V6, VISITOR_ADDRESS, Lan
 from tests.support.process import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PATIENCE_S = 60.0
 CONNECT_S = 2.0
 NAME = "hall3.local"
 NETWORK = "vision-appliance_default"
@@ -94,17 +94,6 @@ def sign_in(client, **headers):
     headers["Origin"] = f"https://{client.headers['Host']}"
     form = {"user": "ada", "password": PASSWORD}
     return client.post("/login", data=form, headers=headers).status_code
-
-
-def until(what, patience_s=PATIENCE_S):
-    """The first true value of `what()`."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if value := what():
-                return value
-        time.sleep(0.2)
-    raise AssertionError(f"waited {patience_s} s in vain")
 
 
 def reaches(address, port):

@@ -4,14 +4,20 @@ import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from tests.support.dockerd import BOX_ADDRESS, ROOT, Engine
 from tests.support.process import free_port, write_clip
 
 SERVICE = "cpu"
+PATIENCE_S = 60.0
 DOCKER_DIR = ROOT / "docker"
 INSTALL = ROOT / "docs" / "install.md"
 OPERATE = ROOT / "docs" / "operate.md"
@@ -185,3 +191,14 @@ def fill_in(path: Path, values: Mapping[str, str]) -> None:
         assert example in text
         text = text.replace(example, value)
     path.write_text(text)
+
+
+def until(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """The first true value of `what()`; nobody who answers counts as not yet."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if value := what():
+                return value
+        time.sleep(0.2)
+    raise AssertionError(f"waited {patience_s} s in vain")
