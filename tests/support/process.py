@@ -23,7 +23,7 @@ PASSWORD = "password-of-the-tests"
 TOKEN = "metrics-token-of-the-tests"
 USERS = {"ada": "admin", "vera": "viewer"}
 PATIENCE_S = 120.0
-GRACE_S = 15.0  # as the units and compose.yaml have it; then a station is killed
+GRACE_S = 8.0  # half of what the units and compose.yaml give before they kill
 
 
 @dataclass(frozen=True, slots=True)
