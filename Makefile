@@ -6,20 +6,23 @@ BIN    := $(VENV)/bin
 EXTRA  ?= cpu
 STAMP  := $(VENV)/.installed-$(EXTRA)
 DEV    := $(VENV)/.installed-dev
+# What is never imported is not compiled: half of the time.
+PIP    := $(BIN)/python -m pip install --quiet --no-compile
 
-.PHONY: setup demo install image test test-gpu check format lock docs texts bench clean
+.PHONY: setup demo install image test test-quick one test-long test-torch test-gpu check check-types \
+	check-style format lock docs texts bench clean
 
 setup: $(STAMP)
 
 $(STAMP): requirements/$(EXTRA).txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/$(EXTRA).txt -r requirements/build.txt
-	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/npm.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements/$(EXTRA).txt -r requirements/build.txt
+	command -v npm >/dev/null || $(PIP) --require-hashes -r requirements/npm.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(DEV): $(STAMP) requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) --require-hashes -r requirements/dev.txt
 	touch $@
 
 demo: $(STAMP)
@@ -36,10 +39,31 @@ image:
 		--build-arg EXTRA=$(EXTRA) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' appliance/__init__.py)" $(ARGS) .
 
-# Side by side: much of a test's time is waiting, for a browser, a start or a machine that boots. Those
-# that start most come first, in the order of their folders.
+# Side by side, with one more process than there are cores: much of a test's time is waiting, for a
+# browser, a start or a machine that boots. What failed the last time comes first, then long files.
+PYTEST   := $(BIN)/python -m pytest
+PARALLEL := --numprocesses=$(shell echo $$(($$(nproc) + 1))) --dist=loadfile --no-loadscope-reorder
+FIRST    := $(if $(CI),,--failed-first)
+
+# All that must hold on each change.
 test: $(DEV)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(PARALLEL) $(FIRST) $(ARGS)
+
+# What needs no station, browser or machine: two minutes.
+test-quick: $(DEV)
+	$(PYTEST) $(PARALLEL) $(FIRST) tests/unit tests/contracts tests/device $(ARGS)
+
+# One file or test, in this process: make one T=tests/unit/test_nms.py
+one: $(DEV)
+	$(PYTEST) -m "not gpu and not camera" $(T) $(ARGS)
+
+# Endurance: thousands of reconnects, power cuts at every step. By hand, before a release.
+test-long: $(DEV)
+	$(PYTEST) $(PARALLEL) -m long $(ARGS)
+
+# What PyTorch alone can make; `pip install torch onnxscript` into .venv first.
+test-torch: $(DEV)
+	$(PYTEST) -m torch $(ARGS)
 
 # Needs no more than cuda-bindings, numpy, onnxruntime or onnxruntime-gpu, onnx, pydantic-settings,
 # loguru and pytest (so pytest-timeout's option may be unknown), and the libraries to be tested.
@@ -47,10 +71,16 @@ GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 test-gpu:
 	ORT_DISABLE_TELEMETRY=1 $(GPU_PYTHON) -m pytest -m gpu -o strict_config=false -W ignore::pytest.PytestConfigWarning tests/contracts/test_cuda.py tests/contracts/test_engines.py $(ARGS)
 
+# Types take as long as everything else, and need one core.
 check: $(DEV)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync check-types check-style
+
+check-types: $(DEV)
+	$(BIN)/mypy
+
+check-style: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 

@@ -16,6 +16,7 @@ import pytest
 
 from appliance.errors import ModelError
 from tests.support.models import write_bright_spots
+from tests.support.timing import SECONDS_FILE, Timing, scope_of
 
 ROOT = Path(__file__).parent.parent
 NO_DATA = "not in APPLIANCE_TEST_DATA"
@@ -39,15 +40,24 @@ EXPECTED_SKIPS = (
 """How a reason begins that is in order where CI=true; any other skip fails there."""
 
 
+def pytest_addoption(parser):
+    """One option: the seconds of each file are recorded."""
+    parser.addoption("--record-seconds", action="store_true", help=f"write {SECONDS_FILE.name}")
+
+
+def pytest_configure(config):
+    """Tell where the time goes."""
+    config.pluginmanager.register(Timing(config), "timing")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Tests that share what a fixture starts go to one worker: a file's, and all of containers."""
+    """Tests that share what a fixture starts go to one worker."""
     from xdist.scheduler import LoadFileScheduling
 
     class BySharing(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            shared = "tests/containers/"
-            return shared if nodeid.startswith(shared) else super()._split_scope(nodeid)
+            return scope_of(nodeid)
 
     return BySharing(config, log)
 
@@ -63,7 +73,7 @@ def pytest_runtest_makereport():
     return report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def test_data():
     """Gives the path of a file in the folder of test data, or skips and says what is missing."""
     folder = Path(os.environ.get("APPLIANCE_TEST_DATA") or ROOT / ".." / "shared" / "data")

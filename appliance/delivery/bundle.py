@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from appliance.delivery.archive import write_whole
 from appliance.delivery.manifest import MANIFEST, BundleManifest, File, as_bytes
@@ -75,6 +75,18 @@ def sbom(release: Release) -> bytes:
     """The parts of a release as CycloneDX in JSON; the same every time.
 
     Raises:
+        DeliveryError: as `parts`.
+    """
+    document = parts(release.lock)
+    itself = {"type": "application", "name": OWN, "version": release.version, "bom-ref": "itself"}
+    document = {**document, "metadata": {**document.get("metadata", {}), "component": itself}}
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def parts(lock: str) -> dict[str, Any]:
+    """What a requirements file names, as a document of CycloneDX.
+
+    Raises:
         DeliveryError: the library that makes it is not here, or fails.
     """
     if importlib.util.find_spec("cyclonedx_py") is None:
@@ -83,12 +95,10 @@ def sbom(release: Release) -> bytes:
         )
     command = (sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "-")
     done = subprocess.run(  # noqa: S603 - an argument list, made above
-        command, input=release.lock.encode(), capture_output=True, check=False, timeout=120
+        command, input=lock.encode(), capture_output=True, check=False, timeout=120
     )
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
         raise DeliveryError(f"cyclonedx-bom: {last[:300]}", hint="Is the lock a whole one?")
-    document = json.loads(done.stdout)
-    itself = {"type": "application", "name": OWN, "version": release.version, "bom-ref": "itself"}
-    document.setdefault("metadata", {})["component"] = itself
-    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document

@@ -232,7 +232,7 @@ def test_a_port_that_needs_privileges_is_told(tmp_path):
 @pytest.mark.parametrize("keep", [0, 200], ids=["an empty file", "cut short"])
 def test_damaged_weights_end_in_a_sentence(tmp_path, keep):
     """One line and a hint instead of a traceback."""
-    environ = station_environ(tmp_path)
+    environ = station_environ(tmp_path, built=False)
     weights = tmp_path / "state" / "models" / MODEL / "model.onnx"
     weights.write_bytes(weights.read_bytes()[:keep])
     built = run(environ, "build")
@@ -244,14 +244,14 @@ def test_damaged_weights_end_in_a_sentence(tmp_path, keep):
 
 def test_an_unknown_model_names_the_nearest(tmp_path):
     """A misspelt name is no riddle."""
-    built = run(station_environ(tmp_path), "build", "centernet-mobilenet")
+    built = run(station_environ(tmp_path, built=False), "build", "centernet-mobilenet")
     assert built.returncode == 1
     assert "centernet-mobilenetv3" in built.stderr
 
 
 def test_weights_with_another_digest_than_the_cards_are_not_taken(tmp_path):
     """Both digests are told, and nothing of the file arrives."""
-    environ = station_environ(tmp_path)
+    environ = station_environ(tmp_path, built=False)
     folder = tmp_path / "state" / "models" / MODEL
     stick = (folder / "model.onnx").rename(tmp_path / "stick.onnx")
     origin = f'[origin]\nkind = "file"\npath = "{stick}"\nsha256 = "{"0" * 64}"\n'
@@ -266,7 +266,7 @@ def test_weights_with_another_digest_than_the_cards_are_not_taken(tmp_path):
 
 def test_labels_that_a_card_names_and_nobody_brought_are_told(tmp_path):
     """The file is named, with the form it should have."""
-    environ = station_environ(tmp_path)
+    environ = station_environ(tmp_path, built=False)
     card = tmp_path / "state" / "models" / MODEL / "model.toml"
     text = card.read_text()
     card.write_text(text.replace('labels = ["red", "green"]', 'labels_file = "names.txt"'))

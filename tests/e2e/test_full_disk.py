@@ -11,7 +11,6 @@ from tests.support.metrics import families_of
 from tests.support.process import (
     MODEL,
     TOKEN,
-    run,
     started,
     station_environ,
     with_own_mounts,
@@ -41,7 +40,6 @@ def station(tmp_path):
         APPLIANCE_CAMERAS__DOCK__REPEAT="on",
         APPLIANCE_VERIFY__PICTURES="1000",
     )
-    assert run(environ, "build").returncode == 0
     kept = shutil.copytree(tmp_path / "state", tmp_path / "kept")
     environ |= {"STATE": str(tmp_path / "state"), "KEPT": str(kept)}
     with started(environ, tmp_path / "log", prefix=with_own_mounts(MOUNT)) as process:

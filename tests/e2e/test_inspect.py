@@ -15,14 +15,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from appliance.settings.secrets import hash_password
 from tests.support.browser import CHROMIUM, SETTLED_MS, Watched, browsing, until
 from tests.support.models import paint
 from tests.support.people import ORIENTATION, blank_png, blurred_noise, encoded
 from tests.support.process import (
-    PASSWORD,
     TOKEN,
     USERS,
+    password_hash,
     started,
     station_environ,
     write_clip,
@@ -42,8 +41,8 @@ pytestmark = [
 
 
 def environ_with_operator(folder, **changes):
-    people = [f"{name}:{role}:{hash_password(PASSWORD)}" for name, role in USERS.items()]
-    people.append(f"{USER}:operator:{hash_password(PASSWORD)}")
+    people = [f"{name}:{role}:{password_hash()}" for name, role in USERS.items()]
+    people.append(f"{USER}:operator:{password_hash()}")
     return station_environ(folder, APPLIANCE_AUTH__USERS="\n".join(people), **changes)
 
 

@@ -174,7 +174,8 @@ def test_check_says_where_each_setting_came_from(tmp_path):
 
 def test_an_engine_that_is_missing_is_built_while_the_page_answers_already(tmp_path):
     """A first start serves from the beginning, and is ready when the child has built."""
-    with started(station_environ(tmp_path), tmp_path / "log") as station:
+    environ = station_environ(tmp_path, built=False)
+    with started(environ, tmp_path / "log") as station:
         station.wait_until(lambda: station.get("/api/health").status_code == 200)
         station.wait_until_ready()
         assert list((tmp_path / "cache" / "engines" / MODEL).glob("*/engine.json"))
@@ -196,7 +197,7 @@ def test_weights_that_are_missing_are_never_fetched_but_asked_for(tmp_path):
 
 def test_a_second_build_comes_from_the_cache(tmp_path):
     """Nothing is built twice, and the proof is told again."""
-    environ = station_environ(tmp_path)
+    environ = station_environ(tmp_path, built=False)
     first, second = run(environ, "build"), run(environ, "build")
     assert first.returncode == second.returncode == 0, first.stderr
     assert "Rewriting the graph" in first.stderr

@@ -108,11 +108,19 @@ def port_of(environ):
     return int(environ["APPLIANCE_WEB__PORT"])
 
 
-@pytest.fixture(
-    scope="module",
-    params=[("", False), ("/cam", False), ("", True), ("/hall/cam", True)],
-    ids=["http-root", "http-path", "https-root", "https-path"],
-)
+FORMS = {
+    "http-root": ("", False),
+    "http-path": ("/cam", False),
+    "https-root": ("", True),
+    "https-path": ("/hall/cam", True),
+}
+"""The base path, and whether browsers come by TLS."""
+
+WALKS = ["caddy", "nginx", "nginx", "caddy"]
+"""Behind which proxy a browser walks through each form: each meets a path and TLS."""
+
+
+@pytest.fixture(scope="module", params=FORMS.values(), ids=FORMS)
 def station(request, tmp_path_factory):
     """A station with one camera, behind each of the proxies, and the calls that it makes."""
     base, tls = request.param
@@ -201,8 +209,12 @@ def use_system(page, url: str) -> None:
         assert "station.json" in archive.namelist()
 
 
-def test_a_person_does_everything_behind_a_proxy(here):
+@pytest.mark.parametrize(
+    ("station", "name"), zip(FORMS.values(), WALKS, strict=True), indirect=["station"], ids=FORMS
+)
+def test_a_person_does_everything_behind_a_proxy(station, name):
     """Sign-in, live pictures, every tab, its events, report, bundle, sign-out: all in one place."""
+    here = station[0][name]
     with browsing(here.url, home=here.home) as seen:
         seen.sign_in(here.url)
         seen.page.wait_for_url(f"{here.url}/ui/")
@@ -215,18 +227,17 @@ def test_a_person_does_everything_behind_a_proxy(here):
     assert (cookie["path"], cookie["domain"]) == ("/", "127.0.0.1")
 
 
-@pytest.mark.parametrize("name", PROXIES)
-def test_it_takes_no_setting_but_the_path_and_no_word_of_the_proxy(tmp_path, name):
+def test_it_takes_no_setting_but_the_path_and_no_word_of_the_proxy(tmp_path):
     """Nobody says that browsers come by HTTPS, and still nothing is asked for by HTTP."""
     environ = station_environ(
         tmp_path,
         APPLIANCE_CAMERAS__GATE__URL=str(write_clip(tmp_path / "clip.avi")),
         APPLIANCE_WEB__BASE_PATH="/cam",
     )
-    (tmp_path / name).mkdir()
+    (tmp_path / "nginx").mkdir()
     with (
         started(environ, tmp_path / "log") as process,
-        PROXIES[name](tmp_path / name, port_of(environ), tls=True, forwarding=False) as proxy,
+        PROXIES["nginx"](tmp_path / "nginx", port_of(environ), tls=True, forwarding=False) as proxy,
     ):
         process.wait_until_ready()
         process.wait_until_page()
@@ -366,11 +377,11 @@ def test_caddy_serves_a_certificate_of_ones_own(tmp_path):
     assert not list(tmp_path.glob("data/caddy/certificates/**/*.crt"))
 
 
-@pytest.mark.parametrize("name", PROXIES)
-def test_the_page_opens_while_the_engine_is_built(tmp_path, name):
+def test_the_page_opens_while_the_engine_is_built(tmp_path):
     """The proxy waits for nothing: it says that nobody answers yet, then shows the page."""
     environ = station_environ(
         tmp_path,
+        built=False,
         APPLIANCE_CAMERAS__GATE__URL=str(write_clip(tmp_path / "clip.avi")),
         APPLIANCE_WEB__HTTPS="on",
     )
@@ -378,8 +389,8 @@ def test_the_page_opens_while_the_engine_is_built(tmp_path, name):
     frames.mkdir()
     for index in range(300):  # large ones: to compare them takes much longer than to sign in
         cv2.imwrite(str(frames / f"{index}.jpg"), paint([], (1280, 720)))
-    (tmp_path / name).mkdir()
-    with PROXIES[name](tmp_path / name, port_of(environ), tls=True) as proxy:
+    (tmp_path / "caddy").mkdir()
+    with PROXIES["caddy"](tmp_path / "caddy", port_of(environ), tls=True) as proxy:
         home = home_that_trusts(proxy.authority, tmp_path / "home")
         with browsing(proxy.origin, home=home) as seen:
             answer = seen.page.goto(f"{proxy.origin}/")

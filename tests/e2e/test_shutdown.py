@@ -36,9 +36,9 @@ TERM_BIT = 1 << (signal.SIGTERM - 1)
 
 
 def with_clip(folder, **changes):
-    """Variables of a station with one camera that plays a clip."""
+    """Variables of a station that has never run, with one camera that plays a clip."""
     clip = str(write_clip(folder / "clip.avi"))
-    return station_environ(folder, APPLIANCE_CAMERAS__GATE__URL=clip, **changes)
+    return station_environ(folder, built=False, APPLIANCE_CAMERAS__GATE__URL=clip, **changes)
 
 
 def wait_until_heeding(station):

@@ -1,8 +1,6 @@
 """How a start goes, told by the real process: what people wait for, in the log and in figures."""
 
 import re
-import subprocess
-import sys
 from datetime import datetime
 
 import pytest
@@ -36,7 +34,6 @@ def station(tmp_path_factory):
     environ = station_environ(
         folder, APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi"))
     )
-    subprocess.run([sys.executable, "-m", "appliance", "build"], env=environ, check=True)
     with started(environ, folder / "log") as process:
         process.wait_until(lambda: len(told(process)) == 2)
         yield process

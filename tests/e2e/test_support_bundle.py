@@ -7,8 +7,15 @@ import zipfile
 
 import pytest
 
-from appliance.settings.secrets import hash_password
-from tests.support.process import MODEL, PASSWORD, free_port, started, station_environ, write_clip
+from tests.support.process import (
+    MODEL,
+    PASSWORD,
+    free_port,
+    password_hash,
+    started,
+    station_environ,
+    write_clip,
+)
 from tests.support.secrecy import found_in_zip
 
 pytestmark = pytest.mark.slow
@@ -27,7 +34,7 @@ def secrets():
         "password in a variable": IN_VARIABLE,
         "token in a query": IN_QUERY,
         "token in a file": IN_FILE,
-        "hash of a password": hash_password(PASSWORD),
+        "hash of a password": password_hash(),
         "password of a person": PASSWORD,
     }
 

@@ -34,7 +34,7 @@ def metric(station, name):
 def test_what_is_required_and_is_not_here_keeps_the_station_unready(tmp_path):
     """It lives, shows its page, runs nothing in its place, and says why."""
     environ = station_environ(
-        tmp_path, **camera(tmp_path, "GATE"), APPLIANCE_ENGINE__REQUIRE="tensorrt"
+        tmp_path, built=False, **camera(tmp_path, "GATE"), APPLIANCE_ENGINE__REQUIRE="tensorrt"
     )
     assert run(environ, "build").returncode == 1
     with started(environ, tmp_path / "log") as station:
@@ -87,7 +87,7 @@ def test_a_station_takes_its_own_pictures_to_be_proven_by(tmp_path):
 
 def test_a_cache_that_cannot_be_written_does_not_keep_the_page_away(tmp_path):
     """The engine is not there and says so; with one there before, the station runs (O-23)."""
-    environ = station_environ(tmp_path, **camera(tmp_path, "GATE"))
+    environ = station_environ(tmp_path, built=False, **camera(tmp_path, "GATE"))
     engines = tmp_path / "cache" / "engines"
     engines.mkdir(parents=True)
     engines.chmod(0o500)

@@ -1,5 +1,6 @@
 """Models as people bring them: the canonical engine sees what the original sees, and no fault."""
 
+import functools
 import sys
 from dataclasses import replace
 from itertools import islice
@@ -28,16 +29,21 @@ from tests.support.heads import HEADS
 from tests.support.models import FOREIGN_CARDS
 
 CLIP = "pedestrians_20s.mp4"
+STEPS = [4, pytest.param(1, marks=pytest.mark.long)]
+"""Every fourth frame, or each."""
+
 TASKS = plugins(tasks, "TASK", Task)
 YOLOX, FASTESTDET = "yolox_nano_coco_416.onnx", "fastestdet_coco_352.onnx"
 
 
-@pytest.fixture
-def brought(tmp_path, test_data):
-    """Builds a model of the data folder: the engine as it runs, and the original beside it."""
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory, test_data):
+    """A model of the data folder, built once in each precision: the engine, and the original."""
     engines = []
 
+    @functools.cache
     def build(name, precision=Precision.FP32, calibration=()):
+        tmp_path = tmp_path_factory.mktemp("brought")
         weights = test_data(name)
         path = tmp_path / weights.stem.replace("_", "-") / CARD_FILE
         path.parent.mkdir()
@@ -82,11 +88,13 @@ def untold(candidate):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("name", [YOLOX, FASTESTDET])
-def test_a_detector_sees_the_same(brought, test_data, capsys, name):
+def test_a_detector_sees_the_same(brought, test_data, capsys, name, step):
     """On a street, the engine's detections are the original's: proven, F1 of 0.99 or more."""
     candidate, reference = brought(name)
-    verification = verdict_on(candidate, reference, Frames.of(test_data(CLIP)))
+    frames = replace(Frames.of(test_data(CLIP)), step=step)
+    verification = verdict_on(candidate, reference, frames)
     with capsys.disabled():
         sys.stdout.write(f"\n{name}: {verification.sentence()}\n")
     assert verification.verdict == "proven"
@@ -96,6 +104,7 @@ def test_a_detector_sees_the_same(brought, test_data, capsys, name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
     ("name", "precision", "verdict"),
     [
@@ -106,10 +115,11 @@ def test_a_detector_sees_the_same(brought, test_data, capsys, name):
     ],
 )
 def test_narrow_numbers_are_judged_by_what_they_see(
-    brought, test_data, capsys, name, precision, verdict
+    brought, test_data, capsys, *, name, precision, verdict, step
 ):
     """What rounding scatters is let through, what it loses is not: one of two is good in int8."""
     calibration, frames = Frames.of(test_data(CLIP)).parted()
+    frames = replace(frames, step=2 * step)
     candidate, reference = brought(name, precision, calibration)
     found = verdict_on(untold(candidate), reference, frames)
     with capsys.disabled():
@@ -149,7 +159,7 @@ def test_half_a_pixel_around_the_engine_is_refused(brought, test_data, precision
         engine=Faulty(candidate.engine, precision=precision, computes={}),
         letterbox=Misplacing(candidate.letterbox, **fault),
     )
-    frames = list(islice(Frames.of(test_data(CLIP)), 0, None, 5))
+    frames = list(islice(Frames.of(test_data(CLIP)), 0, None, 10))
     found = verdict_on(faulty, reference, frames)
     assert found.verdict == "refused"
     assert 0.25 < found.shift_px < 0.75

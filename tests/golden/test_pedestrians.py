@@ -70,30 +70,34 @@ def product(card, weights, folder, clip):
     return results
 
 
-def by_hand(card, weights, clip):
-    """The original model, frame by frame, with float pre-processing and the numpy twin."""
+def by_hand(card, weights, clip, step):
+    """The original model on every so many frames, with float pre-processing and the numpy twin."""
     reference = Reference(weights, card, head.HEAD)
     capture = cv2.VideoCapture(str(clip))
-    while capture.grab():
-        _, frame = capture.retrieve()
-        yield reference.detect(frame, confidence=CONFIDENCE - MARGIN)
+    for index in range(FRAMES):
+        assert capture.grab()
+        if index % step == 0:
+            _, frame = capture.retrieve()
+            yield reference.detect(frame, confidence=CONFIDENCE - MARGIN)
     capture.release()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_product_sees_what_the_original_sees(centernet, test_data, tmp_path, capsys):
-    """On all frames of a street the product's detections are the original's: F1 of 0.99 or more.
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
+def test_the_product_sees_what_the_original_sees(centernet, test_data, tmp_path, capsys, step):
+    """On a street the product's detections are the original's: F1 of 0.99 or more.
 
-    Boxes scored within 0.02 of the threshold count for neither side.
+    The product looks at all frames, the original at every fourth or at each. Boxes scored within
+    0.02 of the threshold count for neither side.
     """
     clip = test_data(CLIP)
     card = read_card(builtin_models_dir() / "centernet-mobilenetv3" / "model.toml")
     results = product(card, centernet, tmp_path, clip)
     assert [result.stamp.sequence for result in results] == list(range(1, FRAMES + 1))
     agreement = Agreement()
-    expected = list(by_hand(card, centernet, clip))
-    for reference, result in zip(expected, results, strict=True):
+    expected = list(by_hand(card, centernet, clip, step))
+    for reference, result in zip(expected, results[::step], strict=True):
         agreement.add(reference, result.detections, CONFIDENCE)
     with capsys.disabled():
         sys.stdout.write(
@@ -102,6 +106,6 @@ def test_the_product_sees_what_the_original_sees(centernet, test_data, tmp_path,
             f" {np.median(agreement.box_px):.2f} px median,"
             f" {np.max(agreement.box_px):.2f} px most\n"
         )
-    assert agreement.references >= 1000
+    assert agreement.references >= 1000 / step
     assert agreement.f1 >= 0.99
     assert np.median(agreement.box_px) < 1

@@ -84,7 +84,10 @@ def assert_is_engine(network, plan, contract):
     assert is_malformed(header[::-1])
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "name",
+    [CENTERNET, *(pytest.param(it, marks=pytest.mark.long) for it in DETECTORS if it != CENTERNET)],
+)
 def test_a_detector_becomes_an_engine_in_every_precision(
     tmp_path, weights_of, test_data, build, name
 ):

@@ -1,12 +1,14 @@
 """A real browser, and what goes wrong on the page that it shows."""
 
+import functools
+import gc
 import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +116,47 @@ def home_that_trusts(authority: Path, folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def browsing(place: str, *, home: Path | None = None, **options: Any) -> Iterator[Watched]:
-    """A fresh browser window; `home` is the home folder of who uses it, `place` as in Watched."""
+@functools.cache
+def _shared() -> tuple[Any, Any]:
+    """Playwright and one browser, for all windows until `close_shared`."""
     from playwright.sync_api import sync_playwright
 
-    environ = {**os.environ, **({"HOME": str(home)} if home else {})}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environ)
+    playwright = sync_playwright().start()
+    return playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+def close_shared() -> None:
+    """End the browser that windows share, if there is one, and Playwright's event loop."""
+    if _shared.cache_info().currsize:
+        playwright, browser = _shared()
+        _shared.cache_clear()
+        browser.close()
+        playwright.stop()
+        gc.collect()  # it leaves its event loop's descriptors to the collector
+
+
+@contextmanager
+def browsing(place: str, *, home: Path | None = None, **options: Any) -> Iterator[Watched]:
+    """A fresh browser window, without anything of an earlier one.
+
+    Args:
+        place: as in `Watched`.
+        home: the home folder of who uses it; such a window has a browser of its own.
+        options: of Playwright's contexts.
+    """
+    playwright, browser = _shared()
+    with ExitStack() as opened:
+        if home:
+            environ = {**os.environ, "HOME": str(home)}
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=ARGUMENTS, env=environ
+            )
+            opened.callback(browser.close)
+        others = set(browser.contexts)
         window = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
         window.set_default_timeout(SETTLED_MS)
         try:
             yield Watched(window.new_page(), place)
         finally:
-            browser.close()
+            for context in set(browser.contexts) - others:  # a test may have opened more
+                context.close()

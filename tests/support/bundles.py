@@ -1,6 +1,7 @@
 """Bundles with next to nothing in them, made by the real maker, and hosts that take them."""
 
 import base64
+import functools
 import hashlib
 import io
 import os
@@ -12,13 +13,17 @@ import textwrap
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from appliance import __version__
+from appliance.delivery import bundle
 from appliance.delivery.bundle import make_bundle
 from appliance.delivery.wheels import release_of
 from tests.support import debian
+from tests.support.machine import made_once
 
 ROOT = Path(__file__).parents[2]
+PARTS = functools.cache(bundle.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ def write_bundle(folder: Path, keys: Keys, version: str, *, code: str = "", **op
     lock, wheels = write_parts(folder / version, version, code)
     out = folder / f"{version}.bundle"
     models = options.pop("models", {})
-    make_bundle(out, release_of(lock, wheels), models, key=keys.private, **options)
+    with patch("appliance.delivery.bundle.parts", PARTS):  # the same lock each time
+        make_bundle(out, release_of(lock, wheels), models, key=keys.private, **options)
     return out
 
 
@@ -96,14 +102,8 @@ def real_parts(folder: Path, version: str) -> tuple[Path, Path]:
     """
     (folder / "checkout").mkdir(parents=True)
     lock = ROOT / "requirements" / "cpu.txt"
-    kept = debian.kept_dir() / f"wheels-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if not kept.is_dir():
-        partial = kept.with_suffix(f".{os.getpid()}")
-        options = ("--quiet", "--only-binary=:all:", "--require-hashes", f"--requirement={lock}")
-        _pip("download", *options, f"--dest={partial}")
-        partial.rename(kept)
     wheels, checkout = folder / "wheels", folder / "checkout"
-    shutil.copytree(kept, wheels, copy_function=os.link)
+    shutil.copytree(kept_wheels("cpu"), wheels, copy_function=os.link)
     for name in ("appliance", "models", "pyproject.toml", "README.md", "LICENSE"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, checkout / name)
     about = checkout / "appliance" / "__init__.py"
@@ -112,6 +112,19 @@ def real_parts(folder: Path, version: str) -> tuple[Path, Path]:
     options = ("--quiet", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheels}")
     _pip("wheel", *options, str(checkout))
     return lock, wheels
+
+
+def kept_wheels(name: str) -> Path:
+    """A folder with the wheels of requirements/<name>.txt: downloaded once, and kept."""
+    lock = ROOT / "requirements" / f"{name}.txt"
+    kept = debian.kept_dir() / f"wheels-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    with made_once(kept):
+        if not kept.is_dir():
+            partial = kept.with_suffix(f".{os.getpid()}")
+            options = ("--quiet", "--only-binary=:all:", "--require-hashes")
+            _pip("download", *options, f"--requirement={lock}", f"--dest={partial}")
+            partial.rename(kept)
+    return kept
 
 
 def _pip(*words: str) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import httpx
 
-from appliance.settings.secrets import hash_password
 from tests.support import debian
+from tests.support.bundles import kept_wheels
 from tests.support.machine import Layers, Machine, kept_tree, machine, made_once
 from tests.support.models import write_bright_spots
-from tests.support.process import MODEL, PASSWORD, TOKEN, free_port, write_clip
+from tests.support.process import MODEL, PASSWORD, TOKEN, free_port, password_hash, write_clip
 
 ROOT = Path(__file__).parents[2]
-NEEDED = ("make", "python3-venv", "libgl1", "libglib2.0-0", "libxcb1")
+NEEDED = ("ca-certificates", "git", "make", "python3-venv", "libgl1", "libglib2.0-0", "libxcb1")
 """Debian's packages that docs/install.md asks for, beside those of every machine."""
 
 SOURCES = ("appliance", "models", "requirements", "systemd")
@@ -34,13 +34,19 @@ CACHE = "/var/cache/vision-appliance"
 
 
 def network() -> tuple[dict[str, Path], dict[str, str]]:
-    """What a machine needs to reach package registries as this one does: files, variables."""
+    """What a machine needs to reach package registries as this one does: files, variables.
+
+    Wheels it finds in folders of this one, since whoever runs the tests has just shown that the
+    locks can be installed over the network.
+    """
     files = {"/etc/resolv.conf": Path("/etc/resolv.conf")}
-    kept = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    files |= {f"/wheels/{name}": kept_wheels(name) for name in ("build", "cpu", "npm")}
+    kept = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
+    variables |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels/build /wheels/cpu /wheels/npm"}
     if AUTHORITIES.is_file():
         files[str(AUTHORITIES)] = AUTHORITIES
-        variables["PIP_CERT"] = variables["SSL_CERT_FILE"] = str(AUTHORITIES)
+        variables["SSL_CERT_FILE"] = str(AUTHORITIES)
         variables["NODE_EXTRA_CA_CERTS"] = str(AUTHORITIES)
     return files, variables
 
@@ -193,5 +199,5 @@ def host(layers: Layers, folder: Path) -> Iterator[Host]:
         box.shell(f"chown -R vision-appliance: {STATE}; chmod 644 /srv/clip.avi")
         made.configure()
         made.secret("auth__metrics_token", TOKEN)
-        made.secret("auth__users", f"ada:admin:{hash_password(PASSWORD)}\n")
+        made.secret("auth__users", f"ada:admin:{password_hash()}\n")
         yield made

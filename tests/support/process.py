@@ -1,10 +1,14 @@
 """The real station in its own process, with a clip of moving squares as its camera."""
 
+import atexit
+import functools
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,9 +118,33 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def station_environ(folder: Path, **changes: str) -> dict[str, str]:
-    """Variables of a station whose folders lie in `folder`; an empty change takes one away."""
+@functools.cache
+def password_hash() -> str:
+    """Of `PASSWORD`, as strong as the settings want it."""
+    return hash_password(PASSWORD)
+
+
+@functools.cache
+def _built() -> Path:
+    """A cache folder with the engine of `MODEL`, built once in each process of the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="appliance-built-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    done = run(station_environ(folder, built=False), "build")
+    assert done.returncode == 0, done.stderr
+    return folder / "cache"
+
+
+def station_environ(folder: Path, *, built: bool = True, **changes: str) -> dict[str, str]:
+    """Variables of a station whose folders lie in `folder`.
+
+    Args:
+        folder: for state and cache.
+        built: whether the engine is there, as after a first start.
+        changes: more variables; an empty one takes one away.
+    """
     write_bright_spots(folder / "state" / "models" / MODEL)
+    if built:
+        shutil.copytree(_built(), folder / "cache", dirs_exist_ok=True)
     own = {
         "APPLIANCE_PATHS__STATE": str(folder / "state"),
         "APPLIANCE_PATHS__CACHE": str(folder / "cache"),
@@ -124,7 +152,7 @@ def station_environ(folder: Path, **changes: str) -> dict[str, str]:
         "APPLIANCE_STATION__NAME": "Hall 3",
         "APPLIANCE_WEB__PORT": str(free_port()),
         "APPLIANCE_AUTH__USERS": "\n".join(
-            f"{name}:{role}:{hash_password(PASSWORD)}" for name, role in USERS.items()
+            f"{name}:{role}:{password_hash()}" for name, role in USERS.items()
         ),
         "APPLIANCE_AUTH__METRICS_TOKEN": TOKEN,
     }

@@ -165,10 +165,11 @@ for key in range(int(sys.argv[2]), 10**9, 3):
 
 
 @pytest.mark.slow
-def test_nothing_that_was_confirmed_is_lost_when_the_process_is_killed(tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
+def test_nothing_that_was_confirmed_is_lost_when_the_process_is_killed(tmp_path, kills):
     """Killed while it writes, again and again: each confirmed row is there, and no half."""
     chance, confirmed, begin = np.random.default_rng(7), set(), 0
-    for _ in range(8):
+    for _ in range(kills):
         command = [sys.executable, "-c", CONFIRMING, str(tmp_path), str(begin)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             lines = [child.stdout.readline()]
@@ -183,7 +184,7 @@ def test_nothing_that_was_confirmed_is_lost_when_the_process_is_killed(tmp_path)
             found = keys(database)
         assert confirmed <= found
         begin = max(found) // 3 * 3 + 3
-    assert len(confirmed) > 50
+    assert len(confirmed) > 6 * kills
     assert aside(tmp_path) == []
 
 

@@ -256,11 +256,12 @@ def test_a_disk_that_fills_up_meanwhile_undoes_what_was_installed(box, bundles, 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("version", "ends_with"), [("0.3.0", "0.3.0"), ("0.4.0", "0.1.0")])
 def test_a_power_cut_at_any_moment_leaves_one_working_release(
-    tmp_path, keys, bundles, monkeypatch, version, ends_with
+    tmp_path, keys, bundles, monkeypatch, *, version, ends_with, step
 ):
-    """Before each single change of the disk: what starts then is whole, and the update ends."""
+    """Before every change of the disk, or every fourth: what starts then is whole, and it ends."""
     monkeypatch.setattr("appliance.delivery.releases.os.sync", lambda: None)
     cuts = 0
     while True:
@@ -278,18 +279,19 @@ def test_a_power_cut_at_any_moment_leaves_one_working_release(
         assert box.last().is_done == (ends_with == version)
         assert [*box.inbox.iterdir()] == []
         assert not (box.folder / "updates" / "journal.json").exists()
-        cuts += 1
+        cuts += step
     assert cuts > 40
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [20, pytest.param(3, marks=pytest.mark.long)])
 def test_a_second_power_cut_while_the_first_is_mended_is_no_worse(
-    tmp_path, keys, bundles, monkeypatch
+    tmp_path, keys, bundles, monkeypatch, step
 ):
     """Each of some moments, and then each of some others."""
     monkeypatch.setattr("appliance.delivery.releases.os.sync", lambda: None)
-    for first in range(0, 100, 7):
-        for second in range(0, 60, 11):
+    for first in range(0, 100, step):
+        for second in range(0, 60, step):
             box = Box(tmp_path / f"box-{first}-{second}", keys)
             box.bring(bundles["0.4.0"])
             box.update_until_cut(first)
