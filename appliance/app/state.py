@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.catalog.files import put_in_place
-from appliance.delivery.swap import finish_alone
+from appliance.delivery.swap import undo_alone
 from appliance.errors import StoreError
 from appliance.stores import form as database
 
@@ -18,12 +18,12 @@ ANOTHER_HINT: Final = "or name another folder in APPLIANCE_PATHS__STATE."
 def claim_state(folder: Path) -> None:
     """Mark a folder that has no mark; leave one alone that this release can read.
 
-    What a power cut left of a backup that was being brought in is finished before.
+    Where a restore was cut off, what was there before it is brought back first.
 
     Raises:
         StoreError: a newer release has written there, or the mark is damaged or cannot be written.
     """
-    finish_alone(folder)
+    undo_alone(folder)
     mark = folder / MARK_FILE
     try:
         text = mark.read_text(encoding="utf-8", errors="replace").strip()

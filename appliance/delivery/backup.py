@@ -10,11 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from appliance import __version__
-from appliance.delivery.archive import ArchiveReader, write_archive
+from appliance.delivery.archive import ArchiveReader, check_name, write_archive
 from appliance.delivery.manifest import (
     MANIFEST,
     MANIFEST_BYTES,
@@ -24,13 +24,12 @@ from appliance.delivery.manifest import (
     read_manifest,
     unpack,
 )
-from appliance.delivery.snapshot import copy_database
-from appliance.delivery.swap import ASIDE, UNPACKED, swap_in
+from appliance.delivery.snapshot import MARK, copy_database
+from appliance.delivery.swap import UNPACKED, stays, swap_in, undo, undo_alone
 from appliance.errors import DeliveryError
 from appliance.stores.form import NAME
-from appliance.stores.lock import LOCK
 
-_OF_A_RUN: Final = (LOCK, "health.sock")  # and the database, of which there is a copy
+MODELS: Final = "models"
 STATE_HINT: Final = "Make room in the state folder, and let the station write there."
 
 
@@ -45,7 +44,9 @@ def back_up(state: Path, out: IO[bytes], *, work: Path, now_s: float) -> BackupM
 
     Raises:
         DeliveryError: a file cannot be read, or has changed meanwhile; or there is no room.
+        StoreError: a restore is under way.
     """
+    undo_alone(state)
     try:
         with tempfile.TemporaryDirectory(prefix="backup-", dir=work) as copies:
             contents: dict[str, Path] = {}
@@ -71,8 +72,8 @@ def bring_in(
 ) -> BackupManifest:
     """Put the state of a backup in the place of what is there, which is put aside.
 
-    Nothing is touched before the backup is proven; after that a power cut leaves it to the next
-    start to finish. No station may use the folder meanwhile.
+    Nothing is touched before the backup is proven. Where it is cut off after that, what was there
+    comes back, at the next start at the latest. No station may use the folder meanwhile.
 
     Args:
         archive: the backup.
@@ -84,12 +85,16 @@ def bring_in(
         ApplianceError: it is no backup, is damaged, or is of a newer release; or no room.
     """
     try:
-        for left in state.glob(f"{UNPACKED}*"):  # by a power cut
+        undo(state)  # what an earlier restore left
+        for left in state.glob(f"{UNPACKED}*"):
             shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=state) as work:
+        with tempfile.TemporaryDirectory(
+            prefix=UNPACKED, dir=state, ignore_cleanup_errors=True
+        ) as work:
             reader = ArchiveReader(archive)
             document = reader.small(MANIFEST, limit_bytes=MANIFEST_BYTES)
             manifest = read_manifest(document, BackupManifest)
+            _refuse_strange(manifest.files)
             unpacked = Path(work) / "state"
             unpacked.mkdir(mode=0o700)
             unpack(reader, manifest.files, unpacked)
@@ -121,20 +126,49 @@ def _refuse_changed(files: Iterable[File], contents: Mapping[str, Path]) -> None
 
 
 def _contents(state: Path) -> Iterator[tuple[str, Path]]:
-    """Every file that outlives the process, but the database; by its path in the folder."""
+    """Every file of the state but the database, by its path in the folder."""
     for folder, folders, names in os.walk(state, onerror=_raise):
-        # Hidden ones are half done, and what was put aside is no state any more.
-        folders[:] = [each for each in folders if not each.startswith((".", ASIDE))]
+        if Path(folder) == state:
+            folders[:] = [each for each in folders if not stays(each)]
+        folders[:] = [each for each in folders if not each.startswith(".")]
         for name in names:
             path = Path(folder, name)
-            if path.is_file() and not path.is_symlink() and not _is_left_out(path, state):
-                yield path.relative_to(state).as_posix(), path
+            inside = path.relative_to(state).as_posix()
+            is_plain = path.is_file() and not path.is_symlink()
+            if is_plain and inside != NAME and _may_be_in_a_backup(inside):
+                yield _plain_name(inside), path
 
 
-def _is_left_out(path: Path, state: Path) -> bool:
-    if path.parent != state:
-        return path.name.startswith(".")
-    return path.name.startswith((".", NAME)) or path.name in _OF_A_RUN
+def _plain_name(name: str) -> str:
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise DeliveryError(
+            f"{name!a}: no backup can hold a file with this name",
+            hint="Rename it with plain letters, or take it away.",
+        ) from error
+
+
+def _may_be_in_a_backup(name: str) -> bool:
+    """Whether a path in the state folder is one that a backup is made of, and may bring.
+
+    Hidden files are half done. What SQLite keeps beside a database is in the copy of it.
+    """
+    first, *rest = PurePosixPath(name).parts
+    if any(part.startswith(".") for part in (first, *rest)) or stays(first):
+        return False
+    if first.startswith(NAME) or first == MARK:
+        return not rest and first in {NAME, MARK}
+    return first != MODELS or bool(rest)
+
+
+def _refuse_strange(files: Iterable[File]) -> None:
+    for file in files:
+        if not _may_be_in_a_backup(file.name):
+            raise DeliveryError(
+                f"{MANIFEST}: {file.name}: no backup of a station has such a file",
+                hint="Bring back another backup, one that was made by: appliance backup.",
+            )
 
 
 def _raise(error: OSError) -> None:

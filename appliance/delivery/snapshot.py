@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from appliance.catalog.files import put_in_place
-from appliance.delivery.swap import SNAPSHOTS
+from appliance.delivery.swap import SNAPSHOTS, undo_alone
 from appliance.errors import DeliveryError
 from appliance.stores.file import told
 from appliance.stores.form import FAILURES, NAME, form_of
@@ -94,7 +94,9 @@ def keep_state(state: Path, version: str) -> None:
 
     Raises:
         DeliveryError: it cannot be copied.
+        StoreError: a restore is under way.
     """
+    undo_alone(state)
     place = state / SNAPSHOTS / version
     made = place.with_name(f".{version}.new")
     try:
@@ -122,7 +124,9 @@ def bring_back(state: Path, version: str) -> bool:
 
     Raises:
         DeliveryError: it cannot be copied.
+        StoreError: a restore is under way.
     """
+    undo_alone(state)
     place = state / SNAPSHOTS / version
     if not place.is_dir() or not _is_newer(state, place):
         return False

@@ -34,10 +34,13 @@ def form_in(raw: sqlite3.Connection) -> int:
     (owner,) = raw.execute("PRAGMA application_id").fetchone()
     (form,) = raw.execute("PRAGMA user_version").fetchone()
     (parts,) = raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (views,) = raw.execute("SELECT count(*) FROM sqlite_master WHERE type = 'view'").fetchone()
     if not parts and owner in {0, APPLICATION_ID}:
         return 0
     if owner != APPLICATION_ID:
         raise UnfitError("is of another program")
+    if views:  # no form of ours has one, and asking one may take for ever
+        raise UnfitError("is damaged")
     if raw.execute("SELECT version_num FROM alembic_version").fetchall() != [(f"{form:04d}",)]:
         raise UnfitError("is damaged")
     return int(form)

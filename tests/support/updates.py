@@ -4,13 +4,16 @@ A release is a folder with a `behavior.json`: whether it gets ready, and which f
 it knows. Everything else is the real thing: bundles, links, journal, snapshots.
 """
 
+import errno
 import json
 import os
 import shutil
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from appliance.delivery.releases import COMPLETE, CURRENT, Releases
@@ -187,16 +190,12 @@ class Box:
         Returns:
             Whether it came so far.
         """
-        child = os.fork()
-        if child == 0:
+
+        def update() -> None:
             cut_power(self.folder, after)
-            code = 1
-            try:
-                self.update()
-                code = 0
-            finally:
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            self.update()
+
+        code = in_child(update)
         assert code in {0, CUT}
         return code == CUT
 
@@ -215,17 +214,46 @@ def _install(unpacked: Path, folder: Path) -> None:
 
 def cut_power(folder: Path, after: int) -> None:
     """Have this process vanish before it changes the disk for the nth time."""
-    left = after
+
+    def cut(change: int) -> None:
+        if change == after:
+            os._exit(CUT)
+
+    _at_each_change(folder, cut)
+
+
+def break_disk(folder: Path, at: range) -> None:
+    """Have the changes of the disk with these numbers fail, in this process and for good."""
+
+    def fail(change: int) -> None:
+        if change in at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+
+    _at_each_change(folder, fail)
+
+
+def _at_each_change(folder: Path, act: Callable[[int], None]) -> None:
+    """Do something before each change below a folder; they are counted from 0."""
+    numbers = count()
 
     def hook(event: str, args: tuple) -> None:
-        nonlocal left
         writes = os.O_WRONLY | os.O_RDWR
         is_write = event == "open" and isinstance(args[2], int) and args[2] & writes
         is_here = any(str(each).startswith(str(folder)) for each in args[:2])
-        if not (is_write or event in CHANGES) or not is_here:
-            return
-        if left == 0:
-            os._exit(CUT)
-        left -= 1
+        if (is_write or event in CHANGES) and is_here:
+            act(next(numbers))
 
     sys.addaudithook(hook)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """The exit code of a process that does this and ends: 0, CUT, or 1 for an error."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

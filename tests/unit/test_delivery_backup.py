@@ -5,19 +5,31 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import threading
+from contextlib import closing
 
 import pytest
 
 from appliance.app.state import MARK_FILE, claim_state
+from appliance.catalog.files import sync
+from appliance.delivery import swap
 from appliance.delivery.backup import back_up, bring_in
-from appliance.delivery.swap import finish_alone
+from appliance.delivery.manifest import File
+from appliance.delivery.swap import undo_alone
 from appliance.errors import DeliveryError, StoreError
 from appliance.stores.database import Database
-from appliance.stores.form import FORM, NAME
+from appliance.stores.form import FORM, NAME, UnfitError, form_in, form_of
 from appliance.stores.lock import alone_in
 from tests.support.bundles import archive_of, members_of
-from tests.support.updates import CUT, cut_power, rows_in, write_database
+from tests.support.updates import (
+    CUT,
+    break_disk,
+    cut_power,
+    in_child,
+    rows_in,
+    write_database,
+)
 
 MODEL = "models/gate/model.onnx"
 PICTURE = "models/gate/verify/Hall 3 – Tor.jpg"
@@ -86,7 +98,7 @@ def test_what_was_there_is_put_aside(state, tmp_path):
 def test_what_was_put_aside_is_in_no_backup(state, tmp_path):
     """Nor is anything that belongs to a run, or is half done."""
     bring(saved(state, tmp_path), state)
-    (state / ".coming-half").write_text("half")
+    (state / ".unpacked-half").write_text("half")
     (state / f"{NAME}.damaged-2026").write_text("damaged")
     with alone_in(state):
         names = [*members_of(saved(state, tmp_path, "second"))]
@@ -222,46 +234,188 @@ def test_a_state_that_a_station_uses_is_left_alone(state):
         pass
 
 
-def test_a_power_cut_at_any_moment_leaves_the_old_state_or_the_new_one(state, tmp_path):
-    """Never a mixture: the next start finishes what was begun, or nothing was."""
-    backup = saved(state, tmp_path)
+OLD, NEW = ("newer", True, 105), ("weights", False, 5)
+
+
+@pytest.fixture
+def backup(state, tmp_path):
+    """A backup of the state as it was first."""
+    return saved(state, tmp_path)
+
+
+@pytest.fixture
+def newer(state, backup):  # noqa: ARG001 - it is made before
+    """The state once more has happened, since that backup."""
     for name in (MODEL, "left-over"):
         (state / name).write_text("newer")
     write_database(state, FORM, rows=100)
-    cuts, found = 0, set()
+    return state
+
+
+def told(box):
+    """Which of the two states it is; the picture is part of both."""
+    assert (box / PICTURE).read_text() == "picture"
+    return (box / MODEL).read_text(), (box / "left-over").exists(), rows_in(box)
+
+
+def restored(backup, box, fault, at):
+    """The exit code of a restore with a fault at a change of the disk; a sync is one as well."""
+
+    def synced(path):
+        sys.audit("os.truncate", str(path))
+        sync(path)
+
+    def work():
+        swap.sync, swap.os.sync = synced, lambda: None
+        fault(box, at)
+        bring(backup, box)
+
+    return in_child(work)
+
+
+def test_a_power_cut_at_any_moment_leaves_the_old_state_or_the_new_one(newer, backup, tmp_path):
+    """Never a mixture: the next start goes back to the old one, until the new one is whole."""
+    cuts, found = 0, []
     while True:
         box = tmp_path / f"box-{cuts}"
-        shutil.copytree(state, box)
-        if not _is_cut(backup, box, cuts):
+        shutil.copytree(newer, box)
+        if restored(backup, box, cut_power, cuts) == 0:
             break
         claim_state(box)
-        told = ((box / MODEL).read_text(), (box / "left-over").exists(), rows_in(box))
-        assert told in {("newer", True, 105), ("weights", False, 5)}
-        assert (box / PICTURE).read_text() == "picture"
-        found.add(told)
+        found.append(told(box))
+        assert found[-1] in {OLD, NEW}
         cuts += 1
-    assert len(found) == 2
+    assert found == sorted(found, key=lambda each: each == NEW)
+    assert set(found) == {OLD, NEW}
     assert cuts > 15
 
 
-def _is_cut(backup, box, after):
-    child = os.fork()
-    if child == 0:
-        cut_power(box, after)
-        code = 1
-        try:
-            bring(backup, box)
-            code = 0
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in {0, CUT}
-    return code == CUT
+@pytest.mark.parametrize("lasts", [1, 10_000], ids=["once", "from then on"])
+def test_a_restore_that_fails_at_any_step_leaves_the_old_state(newer, backup, tmp_path, lasts):
+    """Whatever the disk refuses, syncs included: what was there is there at the next start."""
+    failures = 0
+    for at in range(1000):
+        box = tmp_path / f"box-{at}"
+        shutil.copytree(newer, box)
+        code = restored(backup, box, break_disk, range(at, at + lasts))
+        claim_state(box)
+        assert told(box) == (NEW if code == 0 else OLD)
+        assert not [*box.glob(".coming-*"), *box.glob(".entering-*")]
+        failures += code != 0
+        if at > failures + 3:  # the last step is done; what comes after it may fail
+            break
+    assert failures > 20
 
 
-def test_nothing_is_finished_where_nothing_was_begun(state):
+def test_going_back_may_be_cut_off_at_any_moment_as_well(newer, backup, tmp_path):
+    """It goes on at the start after that."""
+    pairs = 0
+    for first in (14, 19, 24):  # somewhere in the exchange
+        for second in range(0, 20, 3):
+            box = tmp_path / f"box-{first}-{second}"
+            shutil.copytree(newer, box)
+            assert restored(backup, box, cut_power, first) == CUT
+            cut = in_child(lambda box=box, at=second: (cut_power(box, at), undo_alone(box)))
+            claim_state(box)
+            assert told(box) == OLD
+            pairs += cut == CUT
+    assert pairs > 6
+
+
+def test_a_restore_that_failed_is_undone_before_a_backup_is_made(newer, backup, tmp_path):
+    """Else it would be a backup of half a state."""
+    assert restored(backup, newer, cut_power, 20) == CUT
+    assert not (newer / MODEL).exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    bring(saved(newer, tmp_path, "second"), other)
+    assert told(other) == OLD
+
+
+def test_nothing_is_undone_where_nothing_was_begun(state):
     """And a station that runs is not disturbed by those who only ask."""
     with alone_in(state):
         before = sorted(state.rglob("*"))
-        finish_alone(state)
+        undo_alone(state)
         assert sorted(state.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".releases/1.0/form",
+        ".releases",
+        ".coming-x/form",
+        ".entering-x/form",
+        ".unpacked-x/form",
+        ".hidden",
+        "models/gate/.pull-x/model.onnx",
+        "models/.x",
+        "lock",
+        "lock/x",
+        "health.sock",
+        "lost+found/x",
+        "before-restore-2026/form",
+        f"{NAME}-wal",
+        f"{NAME}/x",
+        "form/x",
+        "models",
+    ],
+)
+def test_names_that_no_backup_has_are_refused_before_anything_is_touched(state, tmp_path, name):
+    """They would take the place of what belongs to the folder, or to a run."""
+    (state / ".releases/1.0").mkdir(parents=True)
+    (state / ".releases/1.0/form").write_text("1")
+    content = {each: data for each, data in members_of(saved(state, tmp_path)).items() if each}
+    hostile = {**{k: content[k] for k in (NAME, MARK_FILE) if not name.startswith(k)}, name: b"1"}
+    manifest = json.loads(content["manifest.json"])
+    manifest["files"] = [File.of(*each).model_dump() for each in hostile.items()]
+    evil = tmp_path / "evil"
+    document = ("manifest.json", json.dumps(manifest).encode())
+    evil.write_bytes(archive_of(document, *hostile.items()).getvalue())
+    before = files_of(state)
+    with pytest.raises(DeliveryError, match="no backup of a station has such a file"):
+        bring(evil, state)
+    assert files_of(state) == before
+    assert [path.name for path in state.glob(".*")] == [".releases"]
+    claim_state(state)
+
+
+def test_a_database_that_could_keep_the_station_busy_for_ever_is_none_of_ours(state):
+    """A view may compute without an end; nobody asks one."""
+    with closing(sqlite3.connect(state / NAME)) as raw, raw:
+        raw.execute("DROP TABLE alembic_version")
+        raw.execute(
+            "CREATE VIEW alembic_version(version_num) AS WITH RECURSIVE "
+            "n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+        )
+    assert form_of(state) == 0
+    with closing(sqlite3.connect(state / NAME)) as raw, pytest.raises(UnfitError):
+        form_in(raw)
+
+
+def test_what_belongs_to_the_folder_stays_in_it(state, tmp_path):
+    """What root keeps on a disk of its own, and what releases before had; a backup has neither."""
+    for name in ("lost+found", ".releases"):
+        (state / name).mkdir()
+        (state / name / "x").write_text("stays")
+    (state / "locker").write_text("goes")
+    backup = saved(state, tmp_path)
+    assert [each for each in members_of(backup) if each.endswith("/x")] == []
+    bring(backup, state)
+    assert [(state / name / "x").read_text() for name in ("lost+found", ".releases")] == [
+        "stays",
+        "stays",
+    ]
+    (aside,) = state.glob("before-restore-*")
+    assert sorted(path.name for path in aside.iterdir()) == [NAME, "form", "locker", "models"]
+
+
+def test_a_file_whose_name_is_no_text_is_named(state, tmp_path):
+    """A picture from an old stick: no backup that lacks it is made without a word."""
+    (state / os.fsdecode(b"models/gate/verify/\xdcber.jpg")).touch()
+    with pytest.raises(
+        DeliveryError, match=r"verify/\\udcdcber\.jpg.*no backup can hold"
+    ) as caught:
+        saved(state, tmp_path)
+    assert "Rename it" in caught.value.hint
