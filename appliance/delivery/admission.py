@@ -32,18 +32,19 @@ class Box:
         version: of the release that runs.
         machine: the processor's architecture.
         python: its version, two numbers.
+        newest: the highest version that was ever confirmed here.
     """
 
     version: str
     machine: str
     python: str
+    newest: str
 
     @classmethod
-    def here(cls, version: str) -> Self:
-        """This one, where `version` runs."""
-        return cls(
-            version, platform.machine(), f"{sys.version_info.major}.{sys.version_info.minor}"
-        )
+    def here(cls, version: str, newest: str) -> Self:
+        """This one, where `version` runs, and `newest` is the highest that ever did."""
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return cls(version, platform.machine(), python, newest)
 
 
 def admit(stream: IO[bytes], box: Box, *, keys: Path, into: Path) -> BundleManifest:
@@ -77,9 +78,9 @@ def _check_fit(manifest: BundleManifest, box: Box) -> None:
         )
     if manifest.version == box.version:
         raise DeliveryError(f"release {box.version} runs already", hint="There is nothing to do.")
-    if Version(manifest.version) < Version(box.version) and not manifest.may_downgrade:
+    if Version(manifest.version) < Version(box.newest) and not manifest.may_downgrade:
         raise DeliveryError(
-            f"release {manifest.version} is older than {box.version}, which runs",
+            f"release {manifest.version} is older than {box.newest}, the newest that has run here",
             hint="To go back to the release before, bring a file named rollback instead.",
         )
 

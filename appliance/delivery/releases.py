@@ -4,6 +4,7 @@
     ROOT/current                -> releases/<version>: runs
     ROOT/previous               -> the one before, to go back to
     ROOT/updater                -> while a new one has not proven itself: the one that watches it
+    ROOT/newest                 the highest version that was ever confirmed: root's word, not a link
 
 A link is changed in one step, so after a power cut it leads to the one or the other.
 """
@@ -14,13 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from appliance.catalog.files import sync
+from loguru import logger
+from packaging.version import InvalidVersion, Version
+
+from appliance.catalog.files import put_in_place, sync
 from appliance.errors import DeliveryError
 
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 UPDATER: Final = "updater"
 COMPLETE: Final = "complete"
+NEWEST: Final = "newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,23 @@ class Releases:
         version = self._target(link)
         return version if version and self.is_complete(version) else ""
 
+    def newest(self) -> str:
+        """The highest version that was ever confirmed here; no older one runs without a word of it.
+
+        Raises:
+            DeliveryError: none runs.
+        """
+        known = (self._noted(), self.running(), self.led_to(PREVIOUS))
+        return max(filter(None, known), key=Version)
+
+    def confirm(self, *versions: str) -> None:
+        """Note releases that have proven themselves here; the highest is kept for ever."""
+        newest = max((*versions, self.newest()), key=Version)
+        if newest != self._noted():
+            made = self.root / f".{NEWEST}.new"
+            made.write_text(f"{newest}\n", encoding="utf-8")
+            put_in_place(made, self.root / NEWEST)
+
     def lead(self, link: str, version: str) -> None:
         """Have a link lead to a release, in one step."""
         made = self.root / f".{link}.new"
@@ -95,6 +117,16 @@ class Releases:
         for folder in (self.root / "releases").glob("*/"):
             if folder.name not in kept and not folder.name.startswith("."):
                 self.remove(folder.name)
+
+    def _noted(self) -> str:
+        try:
+            text = (self.root / NEWEST).read_text(encoding="utf-8", errors="replace").strip()
+            return str(Version(text))
+        except FileNotFoundError:
+            return ""
+        except InvalidVersion:
+            logger.error("update: {} is damaged; what is installed counts", self.root / NEWEST)
+            return ""
 
     def _target(self, link: str) -> str:
         try:

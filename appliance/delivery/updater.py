@@ -164,7 +164,7 @@ class Updater:
         self._tidy()
         unpacked = self._releases.root / UNPACKED
         unpacked.mkdir(mode=0o700)
-        box = Box.here(self._releases.running())
+        box = Box.here(self._releases.running(), self._releases.newest())
         with open_order(order) as stream:
             version = admit(stream, box, keys=self._keys, into=unpacked).version
         logger.info("update: {} is sound; release {} is installed", order.name, version)
@@ -232,6 +232,7 @@ class Updater:
 
     def _confirm(self, entry: Entry) -> None:
         self._journal.write(replace(entry, step=Step.CONFIRMING))
+        self._releases.confirm(entry.old, entry.new)
         self._releases.lead(PREVIOUS, entry.old)
         state = OLD_STATE if entry.is_old_state else ""
         done = f"release {entry.new} runs{state}, in the place of {entry.old}"

@@ -31,7 +31,7 @@ from tests.support.bundles import (
 )
 
 ROOT = Path(__file__).parents[2]
-HERE = Box.here("0.1.0")
+HERE = Box.here("0.1.0", "0.1.0")
 
 
 @pytest.fixture(scope="module")
@@ -244,14 +244,15 @@ def test_a_file_that_is_no_key_is_named(bundle, into):
 @pytest.mark.parametrize(
     ("box", "problem"),
     [
-        (Box("0.1.0", "riscv64", HERE.python), "and this box is riscv64"),
-        (Box("0.1.0", HERE.machine, "3.9"), r"with Python 3\.9"),
-        (Box("0.2.0", HERE.machine, HERE.python), "runs already"),
-        (Box("0.10.0", HERE.machine, HERE.python), r"0\.2\.0 is older than 0\.10\.0"),
+        (Box("0.1.0", "riscv64", HERE.python, "0.1.0"), "and this box is riscv64"),
+        (Box("0.1.0", HERE.machine, "3.9", "0.1.0"), r"with Python 3\.9"),
+        (Box("0.2.0", HERE.machine, HERE.python, "0.2.0"), "runs already"),
+        (Box("0.10.0", HERE.machine, HERE.python, "0.10.0"), r"0\.2\.0 is older than 0\.10\.0"),
+        (Box("0.1.0", HERE.machine, HERE.python, "0.3.0"), r"0\.2\.0 is older than 0\.3\.0"),
     ],
 )
 def test_what_does_not_fit_the_box_is_refused(bundle, keys, into, box, problem):
-    """Another machine, another Python, the same release, an older one."""
+    """Another machine, another Python, the same release, one that is older than any that ran."""
     with bundle.open("rb") as stream, pytest.raises(DeliveryError, match=problem):
         let_in(stream, keys, into, box)
 
@@ -259,7 +260,7 @@ def test_what_does_not_fit_the_box_is_refused(bundle, keys, into, box, problem):
 def test_an_older_release_is_taken_where_its_maker_says_so(keys, into, tmp_path):
     """It is part of what is signed."""
     older = write_bundle(tmp_path, keys, "0.2.0", may_downgrade=True)
-    newer = Box("0.10.0", HERE.machine, HERE.python)
+    newer = Box("0.10.0", HERE.machine, HERE.python, "0.10.0")
     with older.open("rb") as stream:
         assert let_in(stream, keys, into, newer).version == "0.2.0"
 

@@ -156,6 +156,57 @@ def test_there_may_be_nothing_to_go_back_to(box):
     assert [*box.inbox.iterdir()] == []
 
 
+def test_going_back_opens_no_way_to_a_release_in_between(box, bundles):
+    """The newest that ever ran here is what counts, not the one that runs; it may come again."""
+    box.bring(bundles["0.3.0"])
+    box.update()
+    (box.inbox / "rollback").touch()
+    box.update()
+    assert box.running == "0.1.0"
+    box.bring(bundles["0.2.0"])
+    box.update()
+    assert box.running == "0.1.0"
+    assert box.last().message == ("release 0.2.0 is older than 0.3.0, the newest that has run here")
+    box.bring(bundles["0.3.0"])
+    box.update()
+    assert box.running == "0.3.0"
+
+
+def test_a_release_that_did_not_prove_itself_is_not_the_newest(box, bundles):
+    """One that is older than it, and mends it, is taken."""
+    for version in ("0.4.0", "0.2.0"):
+        box.bring(bundles[version])
+        box.update()
+    assert box.running == "0.2.0"
+
+
+@pytest.mark.parametrize("text", ["", "dancing", "\0" * 20, None])
+def test_where_the_newest_is_not_known_what_is_installed_counts(box, bundles, text):
+    """As after a disk's fault, or where older releases kept no note of it."""
+    box.bring(bundles["0.3.0"])
+    box.update()
+    noted = box.folder / "opt" / "newest"
+    assert noted.read_text() == "0.3.0\n"
+    (box.inbox / "rollback").touch()
+    box.update()
+    noted.unlink() if text is None else noted.write_text(text)
+    box.bring(bundles["0.2.0"])
+    box.update()
+    assert box.running == "0.1.0"
+    assert "is older than 0.3.0" in box.last().message
+
+
+def test_root_may_take_the_way_back_away(box, bundles):
+    """As the documents say: by removing the link to the release before."""
+    box.bring(bundles["0.2.0"])
+    box.update()
+    (box.folder / "opt" / "previous").unlink()
+    (box.inbox / "rollback").touch()
+    box.update()
+    assert box.running == "0.2.0"
+    assert box.last().message == "no release before this one is kept here"
+
+
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "empty", "text"])
 def test_whatever_lies_in_the_inbox_is_answered_and_leaves(box, kind, tmp_path):
     """No link is followed, nothing is waited for, and what others own stays."""
