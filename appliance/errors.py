@@ -17,16 +17,23 @@ Each carries a hint: what a person who has no shell on the box can do about it.
 """
 
 
+def escaped(text: str) -> str:
+    """The text with what UTF-8 cannot say escaped: bytes of a file's name may be anything."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class ApplianceError(Exception):
     """What went wrong, in one line, and what to do about it.
+
+    Bytes in the name of a file that are no UTF-8 are escaped: no page could show them.
 
     Attributes:
         hint: the next step, for a person without a shell; may be empty.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(escaped(message))
+        self.hint = escaped(hint)
 
     def sentence(self) -> str:
         """Message and hint as one readable line."""

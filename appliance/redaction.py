@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
+from appliance.errors import escaped
+
 MARK = "•••"
 SHORTEST_SECRET = 4
 """Shorter secrets are left alone: hiding every `1` would make all lines unreadable."""
@@ -19,6 +21,11 @@ _QUERY_SECRET = re.compile(
     r"[^&\s#'\"<>]+",
     re.IGNORECASE,
 )
+
+
+def one_line(text: str) -> str:
+    """The text with every letter escaped that cannot be shown, moves a cursor or ends a line."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def redact_url(url: str) -> str:
@@ -51,10 +58,10 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def redact(self, text: str) -> str:
-        """The text with `•••` in place of every secret."""
+        """The text with `•••` in place of every secret, and what UTF-8 cannot say escaped."""
         if self._pattern is not None:
             text = self._pattern.sub(MARK, text)
-        return redact_url(text)
+        return escaped(redact_url(text))
 
 
 def _spellings(secret: str) -> set[str]:

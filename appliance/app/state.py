@@ -4,13 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from appliance.catalog.files import put_in_place
+from appliance.catalog.files import put_in_place, read_plain
 from appliance.delivery.swap import undo_alone
 from appliance.errors import StoreError
 from appliance.stores import form as database
 
 FORM: Final = 1  # one more whenever an older release would misread what this one writes
 MARK_FILE: Final = "form"
+MARK_BYTES: Final = 100
 
 ANOTHER_HINT: Final = "or name another folder in APPLIANCE_PATHS__STATE."
 
@@ -26,7 +27,8 @@ def claim_state(folder: Path) -> None:
     undo_alone(folder)
     mark = folder / MARK_FILE
     try:
-        text = mark.read_text(encoding="utf-8", errors="replace").strip()
+        content = read_plain(mark, limit_bytes=MARK_BYTES, follow_links=True)
+        text = content.decode(errors="replace").strip()
     except FileNotFoundError:
         _write(mark)
         text = str(FORM)

@@ -7,13 +7,16 @@ plain file, and everything that asks for something leaves the folder once it is 
 import errno
 import fcntl
 import os
-import shutil
-import stat
+import secrets
 from pathlib import Path
 from typing import IO, Final
 
+from loguru import logger
+
+from appliance.catalog.files import open_plain, remove_tree
 from appliance.errors import DeliveryError
 
+ASIDE: Final = ".aside-"  # begins the name of a folder that asked for something
 ROLLBACK: Final = "rollback"
 BUNDLE: Final = ".bundle"
 
@@ -48,23 +51,36 @@ def open_order(path: Path) -> IO[bytes]:
         DeliveryError: it is no plain file, or cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_plain(path)
     except OSError as error:
         raise DeliveryError(
             f"{path.name} cannot be read ({error.strerror})", hint="Copy it there as a file."
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DeliveryError(f"{path.name} is no file", hint="Copy it there as a file.")
-    return os.fdopen(descriptor, "rb")
 
 
-def remove(path: Path) -> None:
-    """Take an order away, whatever it is; a link goes, not what it leads to."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+def take_away(path: Path) -> None:
+    """Take an order out of the way in one step, whatever it is; a link goes, not its target.
+
+    A folder asks for nothing any more once it is hidden; `empty_aside` removes it.
+
+    Raises:
+        OSError: it stays.
+    """
+    try:
         path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        path.rename(path.with_name(f"{ASIDE}{secrets.token_hex(16)}"))
+
+
+def empty_aside(inbox: Path) -> None:
+    """Remove what was taken out of the way; what cannot be removed is left to the next time."""
+    for folder in inbox.glob(f"{ASIDE}*"):
+        if folder.is_symlink() or not folder.is_dir():
+            continue  # somebody else's, and it asks for nothing
+        try:
+            remove_tree(folder)
+        except OSError as error:
+            logger.warning("update: {} cannot be removed: {}", folder, error.strerror or error)
 
 
 def _asks(name: str) -> bool:

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from appliance.catalog.files import put_in_place
+from appliance.catalog.files import put_in_place, read_plain
+from appliance.redaction import one_line
 
 FOLDER: Final = Path("/var/lib/vision-appliance-update")
 RESULTS: Final = "results.jsonl"
 KEPT: Final = 100
+LONGEST: Final = 1000  # characters of one text: a name and a reason come from whoever brought it
+MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ def last_update(folder: Path = FOLDER) -> UpdateResult | None:
 
 
 def record(result: UpdateResult, folder: Path) -> None:
-    """Add a result; all may read it."""
-    lines = [json.dumps(asdict(each)) for each in (*_results(folder), result)]
+    """Add a result, with its texts as they can be shown; all may read it."""
+    lines = [json.dumps(asdict(each)) for each in (*_results(folder), _shown(result))]
     made = folder / f"{RESULTS}.new"
     made.write_text("".join(f"{line}\n" for line in lines[-KEPT:]), encoding="utf-8")
     made.chmod(0o644)
@@ -51,11 +55,35 @@ def record(result: UpdateResult, folder: Path) -> None:
 def _results(folder: Path) -> Iterator[UpdateResult]:
     """Those that can be read; a damaged line hides no other."""
     try:
-        lines = (folder / RESULTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_plain(folder / RESULTS, limit_bytes=MOST_BYTES).splitlines()
     except OSError:
         return
     for line in lines:
         try:
-            yield UpdateResult(**json.loads(line))
-        except (ValueError, TypeError):
+            result = UpdateResult(**json.loads(line))
+        except (ValueError, TypeError, RecursionError):
             continue
+        if _is_whole(result):
+            yield _shown(result)
+
+
+def _is_whole(result: UpdateResult) -> bool:
+    """Whether each value is of its kind, and the time is one."""
+    values = asdict(result)
+    is_done = values.pop("is_done")
+    if not isinstance(is_done, bool) or not all(isinstance(text, str) for text in values.values()):
+        return False
+    try:
+        at = datetime.fromisoformat(result.at)
+    except ValueError:
+        return False
+    return at.tzinfo is not None and 2000 <= at.year < 9999
+
+
+def _shown(result: UpdateResult) -> UpdateResult:
+    """With every letter escaped that cannot be shown, as in a name that is no UTF-8."""
+    values: dict[str, Any] = {
+        name: one_line(value[:LONGEST]) if isinstance(value, str) else value
+        for name, value in asdict(result).items()
+    }
+    return UpdateResult(**values)

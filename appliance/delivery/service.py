@@ -5,10 +5,12 @@ import subprocess
 from pathlib import Path
 from typing import Final, Protocol
 
+from appliance.catalog.files import read_plain
 from appliance.errors import DeliveryError
 
 UNIT: Final = "appliance.service"
 SAID: Final = Path("/run/appliance-trial.txt")  # where that unit says what it says
+SAID_BYTES: Final = 64 * 1024
 PATIENCE_S: Final = 300.0
 
 
@@ -47,7 +49,7 @@ class Systemd:
         if done.returncode == 0:
             return
         try:
-            said = SAID.read_text(encoding="utf-8", errors="replace").splitlines()
+            said = read_plain(SAID, limit_bytes=SAID_BYTES).decode(errors="replace").splitlines()
         except OSError:
             said = []
         reason = next((line for line in said if line.startswith("error: ")), "it does not start")

@@ -9,35 +9,43 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias
 
-from appliance.catalog.files import put_in_place
+from appliance.catalog.files import put_in_place, read_plain
 from appliance.delivery.swap import SNAPSHOTS, undo_alone
-from appliance.errors import DeliveryError
+from appliance.errors import ApplianceError, DeliveryError
 from appliance.stores.file import told
 from appliance.stores.form import FAILURES, NAME, form_of
 
 MARK: Final = "form"  # of the state folder, beside the database's own
+MARK_BYTES: Final = 100
 KEPT: Final = 3  # of the releases that may run here, and one more
 COPY_HINT: Final = "Make room in the state folder, and let the station write there."
 
-Value = TypeVar("Value")
+ANSWER_BYTES: Final = 4096
+END_S: Final = 1.0  # from its answer to the end of a process
+DONE, NOT_NEEDED = b"\0done", b"\0not needed"  # no message of an error begins like this
+
+Work: TypeAlias = Callable[[Path, str], bool | None]
 
 
 class OwnersState:
     """The state of a station, kept and brought back by a process of its owner.
 
+    Root hears from that process whether it is done, in a few bytes and within a time.
+
     Args:
         folder: the state folder.
+        limit_s: for one of these; a database of another's may keep whoever copies it for ever.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, limit_s: float = 600.0) -> None:
         self._folder = folder
+        self._limit_s = limit_s
 
     def keep(self, version: str) -> None:
         """As `keep_state`."""
@@ -47,18 +55,36 @@ class OwnersState:
         """As `bring_back`."""
         return self._do(bring_back, version)
 
-    def _do(self, work: Callable[[Path, str], Value], version: str) -> Value:
+    def _do(self, work: Work, version: str) -> bool:
         # A fork: a fresh process would load what `current` leads to, which may be the new release.
-        with ProcessPoolExecutor(
-            max_workers=1,
-            mp_context=get_context("fork"),
-            initializer=become_owner,
-            initargs=(self._folder,),
-        ) as owner:
-            try:
-                return owner.submit(work, self._folder, version).result()
-            except BrokenProcessPool as error:
-                raise DeliveryError("the state cannot be reached", hint=COPY_HINT) from error
+        context = get_context("fork")
+        heard, says = context.Pipe(duplex=False)
+        owner = context.Process(target=_as_owner, args=(self._folder, work, version, says))
+        owner.start()
+        says.close()
+        try:
+            answer = heard.recv_bytes(ANSWER_BYTES) if heard.poll(self._limit_s) else b""
+        except (EOFError, OSError) as error:
+            raise DeliveryError("the state cannot be reached", hint=COPY_HINT) from error
+        finally:
+            heard.close()
+            owner.join(END_S)
+            if owner.is_alive():
+                owner.kill()
+                owner.join()
+        if answer in {DONE, NOT_NEEDED}:
+            return answer == DONE
+        problem = answer.decode(errors="replace") or "the state cannot be copied in time"
+        raise DeliveryError(problem, hint=COPY_HINT)
+
+
+def _as_owner(folder: Path, work: Work, version: str, says: Connection) -> None:
+    try:
+        become_owner(folder)
+        answer = NOT_NEEDED if work(folder, version) is False else DONE
+    except (ApplianceError, OSError) as error:
+        answer = str(error).encode()[:ANSWER_BYTES]
+    says.send_bytes(answer)
 
 
 def become_owner(folder: Path) -> None:
@@ -149,7 +175,7 @@ def _is_newer(state: Path, than: Path) -> bool:
 
 def _mark_of(folder: Path) -> int:
     try:
-        text = (folder / MARK).read_text(encoding="utf-8", errors="replace").strip()
+        text = read_plain(folder / MARK, limit_bytes=MARK_BYTES).decode(errors="replace").strip()
     except OSError:
         return 0
     return int(text) if text.isascii() and text.isdecimal() else 0
@@ -160,5 +186,5 @@ def _copy(source: Path, target: Path) -> None:
         copy_database(source, target)
     else:
         made = target.with_name(f".{target.name}.new")
-        shutil.copyfile(source, made)
+        made.write_bytes(read_plain(source, limit_bytes=MARK_BYTES))
         put_in_place(made, target)

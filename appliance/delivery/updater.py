@@ -20,7 +20,14 @@ from typing import Final
 from loguru import logger
 
 from appliance.delivery.admission import DISK_HINT, Box, admit
-from appliance.delivery.inbox import ROLLBACK, is_coming, open_order, orders, remove
+from appliance.delivery.inbox import (
+    ROLLBACK,
+    empty_aside,
+    is_coming,
+    open_order,
+    orders,
+    take_away,
+)
 from appliance.delivery.install import Install
 from appliance.delivery.journal import Entry, Journal, Step
 from appliance.delivery.releases import CURRENT, PREVIOUS, UPDATER, Releases
@@ -97,6 +104,7 @@ class Updater:
         self._wall_s = wall_s
         self._journal = Journal(host.folder)
         self._inbox = host.folder / INBOX
+        self._stuck: set[str] = set()
 
     def run(self) -> None:
         """Finish what was cut off, then do everything that the inbox asks for.
@@ -107,12 +115,18 @@ class Updater:
         """
         self._inbox.mkdir(parents=True, exist_ok=True)
         self._resume()
-        while waiting := orders(self._inbox):
+        while waiting := [each for each in orders(self._inbox) if each.name not in self._stuck]:
             whole = [order for order in waiting if not is_coming(order)]
             if whole:
                 self._do(whole[0])
             else:
                 self._clock.sleep(ASK_EVERY_S)
+        empty_aside(self._inbox)
+        if self._stuck:
+            raise DeliveryError(
+                f"{min(self._stuck)} was answered, and cannot be removed from the inbox",
+                hint="Remove it by hand, as root.",
+            )
 
     def _resume(self) -> None:
         entry = self._journal.read()
@@ -259,10 +273,19 @@ class Updater:
         record(result, self._folder)
         self._releases.drop(UPDATER)
         self._tidy()
-        remove(self._inbox / order)
+        self._take_away(order)
         self._journal.clear()
 
+    def _take_away(self, order: str) -> None:
+        """Have an order ask no more; one that cannot be taken away keeps no other waiting."""
+        try:
+            take_away(self._inbox / order)
+        except OSError as error:
+            logger.error("update: {} stays in the inbox: {}", order, error.strerror or error)
+            self._stuck.add(order)
+
     def _tidy(self) -> None:
-        """Remove what was half done, and releases that nothing leads to."""
+        """Remove what was half done, what was refused, and releases that nothing leads to."""
+        empty_aside(self._inbox)
         shutil.rmtree(self._releases.root / UNPACKED, ignore_errors=True)
         self._releases.clean()

@@ -2,18 +2,26 @@
 
 import json
 import os
+import sqlite3
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from appliance.catalog.files import remove_tree
 from appliance.delivery.journal import Entry, Journal, Step
 from appliance.delivery.snapshot import OwnersState
 from appliance.errors import DeliveryError
 from appliance.stores.form import NAME, form_of
+from appliance.web.tabs.system import render_fixed
+from appliance.web.templates import Pages
 from tests.support.bundles import Keys
 from tests.support.updates import Box, DirectState, rows_in, write_database, write_release
+from tests.support.web import tab_context
+
+PAGES = Pages(base="", station_name="", version="0.0")
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +236,99 @@ def test_whatever_lies_in_the_inbox_is_answered_and_leaves(box, kind, tmp_path):
     assert links(box)[0] == "0.1.0"
 
 
+def nested(folder, depth=3000):
+    """A folder with so many in it, one in the other; deeper than a path can say."""
+    folder.mkdir()
+    top = here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("deeper", dir_fd=here)
+        inner = os.open("deeper", os.O_RDONLY, dir_fd=here)
+        if here != top:
+            os.close(here)
+        here = inner
+    os.close(here)
+    os.close(top)
+
+
+@pytest.mark.parametrize("name", ["a.bundle", "rollback"])
+def test_a_folder_however_deep_keeps_no_other_order_waiting(box, bundles, name):
+    """It is out of the way in one step, and is gone in the end."""
+    nested(box.inbox / name)
+    box.bring(bundles["0.2.0"])
+    box.update()
+    assert box.running == "0.2.0"
+    assert [*box.inbox.iterdir()] == []
+
+
+def test_a_folder_of_anything_is_removed_and_nothing_that_it_leads_to(tmp_path):
+    """Links, pipes, sockets, names that are no text; folders of the same names at every level."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "kept").touch()
+    here = tmp_path / "folder"
+    for _ in range(4):
+        here.mkdir()
+        os.mkfifo(here / "pipe")
+        (here / "link").symlink_to(precious)
+        (here / os.fsdecode(b"\xdc\n")).touch()
+        (here / "beside" / "same").mkdir(parents=True)
+        (here / "beside" / "same" / "file").touch()
+        here = here / "same"
+    remove_tree(tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious"]
+    assert (precious / "kept").exists()
+    (tmp_path / "folder").symlink_to(precious)
+    with pytest.raises(OSError, match="Not a directory"):
+        remove_tree(tmp_path / "folder")
+
+
+NAMES = [
+    b"\xdcpdate.bundle",
+    b"a\nb.bundle",
+    b"\x1b[2J.bundle",
+    "\u202egnp.bundle".encode(),
+    b"<b>&amp;{{1}}{}%s'\".bundle",
+    b"-rf.bundle",
+    b" .bundle",
+    b"x" * 248 + b".bundle",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_no_name_in_the_inbox_breaks_the_page(box, name, kind):
+    """It is answered by its name, as far as that can be said, and leaves."""
+    order = box.inbox / os.fsdecode(name)
+    order.mkdir() if kind == "folder" else order.touch()
+    box.update()
+    assert [*box.inbox.iterdir()] == []
+    last = box.last()
+    assert not last.is_done
+    assert last.order.isprintable()
+    assert last.message.isprintable()
+    page = render_fixed(tab_context(PAGES, last_update=last), is_admin=False)
+    page.encode()
+    assert "Last update" in page
+    assert "<b>" not in page
+
+
+def test_an_order_that_cannot_be_taken_away_keeps_no_other_waiting(box, bundles, monkeypatch):
+    """All others are done, and the run ends with an error that names it."""
+
+    def stays(path):
+        if path.name == "a.bundle":
+            raise OSError(16, "Device or resource busy")
+        path.unlink()
+
+    monkeypatch.setattr("appliance.delivery.updater.take_away", stays)
+    (box.inbox / "a.bundle").touch()
+    box.bring(bundles["0.2.0"])
+    with pytest.raises(DeliveryError, match=r"a\.bundle was answered, and cannot be removed"):
+        box.update()
+    assert box.running == "0.2.0"
+    assert [path.name for path in box.inbox.iterdir()] == ["a.bundle"]
+
+
 def test_what_asks_for_nothing_stays(box):
     """As a file that a program has not renamed to its name yet."""
     for name in ("0.2.0.bundle.filepart", ".0.2.0.bundle.xYz", "notes.txt"):
@@ -408,5 +509,20 @@ def test_the_state_is_kept_and_brought_back_as_its_owner(open_path):
     assert rows_in(state) == 3
     assert {path.stat().st_uid for path in state.rglob("*")} == {12345}
     (state / "form").symlink_to(secret)
-    with pytest.raises(DeliveryError, match="Permission denied"):
+    with pytest.raises(DeliveryError, match="symbolic links"):
         OwnersState(state).keep("0.2.0")
+    (state / "form").unlink()
+    (state / "form").write_bytes(b"1" * 101)
+    with pytest.raises(DeliveryError, match="has more than 100 bytes"):
+        OwnersState(state).keep("0.2.0")
+
+
+def test_root_waits_for_a_state_that_cannot_be_copied_no_longer_than_it_says(tmp_path):
+    """As while another program holds its database; the update ends with a sentence."""
+    write_database(tmp_path, 1, rows=3)
+    with closing(sqlite3.connect(tmp_path / NAME)) as held:
+        held.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DeliveryError, match="cannot be copied in time"):
+            OwnersState(tmp_path, limit_s=0.5).keep("0.1.0")
+    OwnersState(tmp_path).keep("0.1.0")
+    assert not OwnersState(tmp_path).bring_back("0.1.0")
