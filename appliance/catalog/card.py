@@ -16,7 +16,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from appliance.catalog.labels import read_label_file
+from appliance.catalog.files import read_plain
+from appliance.catalog.labels import MAX_TEXT_BYTES, read_label_file
 from appliance.catalog.origins.kinds import Origin, Strict
 from appliance.errors import ModelError
 from appliance.geometry import FitMode
@@ -171,13 +172,14 @@ _ADAPTER: Final = TypeAdapter(Card)
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_plain(path, limit_bytes=MAX_TEXT_BYTES, follow_links=True)
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read: {error.strerror}",
             hint=f"put a {CARD_FILE} into the model's folder",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"{path}: not a TOML file: {error}", hint="correct the card") from error
 
 

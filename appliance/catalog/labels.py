@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from appliance.catalog.files import open_plain
 from appliance.errors import ModelError
 
 MAX_TEXT_BYTES: Final = 256 * 1024
@@ -72,7 +73,7 @@ def read_label_file(path: Path) -> tuple[str, ...]:
     """
     hint = "give a plain UTF-8 text file with one name a line"
     try:
-        with path.open("rb") as file:
+        with open_plain(path, follow_links=True) as file:
             data = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error

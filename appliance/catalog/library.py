@@ -15,8 +15,8 @@ from typing import Final
 
 import appliance
 from appliance.catalog.card import CARD_FILE, NAME_PATTERN, Card, read_card
-from appliance.catalog.files import put_in_place, sha256_of
-from appliance.catalog.labels import Labels, choose_labels, read_label_file
+from appliance.catalog.files import put_in_place, read_plain, sha256_of
+from appliance.catalog.labels import MAX_TEXT_BYTES, Labels, choose_labels, read_label_file
 from appliance.catalog.origins import Origin, obtain
 from appliance.errors import ModelError, StoreError
 
@@ -207,11 +207,11 @@ def _made_from(card: Card, recipe: Path | None) -> str:
 def _is_current(folder: Path, made_from: str) -> bool:
     """Whether a finished pull of the same origin and recipe lies here unharmed."""
     try:
-        record = json.loads((folder / RECORD_FILE).read_text())
+        record = json.loads(read_plain(folder / RECORD_FILE, limit_bytes=MAX_TEXT_BYTES))
         return record["made_from"] == made_from and all(
             sha256_of(folder / name) == digest for name, digest in record["sha256"].items()
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False  # never pulled, or a damaged record: pull
 
 

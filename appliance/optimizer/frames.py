@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from appliance.catalog.files import read_plain
 from appliance.errors import ModelError, PictureError
 from appliance.pictures import Limits, read_picture
 from appliance.values import U8
@@ -72,13 +73,17 @@ class Frames:
 
 
 def is_picture(path: Path) -> bool:
-    """By its name; a hidden file is one that is still being written."""
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    """A file, by its name; a hidden one is one that is still being written."""
+    is_named = path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    return is_named and path.is_file()
 
 
 def _picture(path: Path) -> U8:
     try:
-        return read_picture(path.read_bytes(), LARGEST)
+        content = read_plain(path, limit_bytes=LARGEST.size_bytes, follow_links=True)
+        return read_picture(content, LARGEST)
+    except OSError as error:
+        raise ModelError(f"{path.name}: {error.strerror}", hint="Take it out.") from error
     except PictureError as error:
         raise ModelError(f"{path.name}: {error}", hint="Take it out.") from error
 

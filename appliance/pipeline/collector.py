@@ -169,12 +169,13 @@ class Collector(Part):
 
 
 def _count(folder: Path) -> int:
-    return sum(1 for path in folder.glob("*.jpg") if not path.name.startswith("."))
+    pictures = (path for path in folder.glob("*.jpg") if not path.name.startswith("."))
+    return sum(path.is_file() for path in pictures)
 
 
 def _remove(folder: Path, is_meant: Callable[[Path], bool]) -> int:
     """Remove those of the station's own pictures that are meant; how many it were."""
-    own = [path for path in folder.glob("*") if _OWN.fullmatch(path.name)]
+    own = [path for path in folder.glob("*") if _OWN.fullmatch(path.name) and path.is_file()]
     gone = [path for path in own if is_meant(path)]
     for path in gone:
         path.unlink(missing_ok=True)

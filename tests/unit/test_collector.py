@@ -195,6 +195,18 @@ def test_what_a_cut_has_left_half_done_is_removed(bench):
     wait_until(lambda: [path.name for path in again.folders["parts"].iterdir()] == [".nfs0001"])
 
 
+def test_a_folder_by_the_name_of_a_picture_of_ours_is_left_alone(bench):
+    """It is nothing that the station has made, and no reason to end."""
+    folder = bench(0).folders["parts"]
+    for name in (".belt-abcd1234.jpg", "belt-abcd1234.jpg", os.fsdecode(b"\xdcber.jpg")):
+        (folder / name).mkdir(parents=True)
+        os.utime(folder / name, (0, 0))
+    one = bench(4, days=10)
+    one.offer(level=10)
+    wait_until(lambda: len([path for path in one.kept() if path.is_file()]) == 1)
+    assert len([path for path in folder.iterdir() if path.is_dir()]) == 3
+
+
 def test_none_are_wanted_none_are_kept(bench):
     """Nothing is written unless the setting says so."""
     one = bench(0)

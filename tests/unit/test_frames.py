@@ -1,5 +1,7 @@
 """Frames to verify with."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -92,3 +94,31 @@ def test_what_is_calibrated_on_is_not_compared(tmp_path, count):
     first, second = Frames.of(tmp_path).parted()
     assert levels(first) == list(range(0, count, 2))
     assert levels(second) == (list(range(1, count, 2)) or [0])
+
+
+def test_what_is_no_file_is_no_picture(tmp_path):
+    """A pipe by that name would keep whoever reads it waiting."""
+    write_picture(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").mkdir()
+    os.mkfifo(tmp_path / "c.jpg")
+    (tmp_path / "d.jpg").symlink_to("/dev/zero")
+    (tmp_path / "e.jpg").symlink_to(tmp_path / "nothing")
+    assert len(levels(Frames.of(tmp_path))) == 1
+
+
+def test_a_picture_whose_name_is_no_text_is_named_as_far_as_it_can_be(tmp_path):
+    """The message is one that a page can show, and says which it is."""
+    (tmp_path / os.fsdecode(b"\xdcber.jpg")).write_text("no picture")
+    with pytest.raises(ModelError, match=r"\\udcdcber\.jpg") as caught:
+        levels(Frames.of(tmp_path))
+    caught.value.sentence().encode()
+
+
+def test_a_picture_that_becomes_something_else_meanwhile_is_told(tmp_path):
+    """Between the list and the reading there is time."""
+    write_picture(tmp_path / "a.jpg")
+    frames = Frames.of(tmp_path)
+    (tmp_path / "a.jpg").unlink()
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(ModelError, match=r"a\.jpg: is no file"):
+        levels(frames)

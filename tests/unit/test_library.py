@@ -3,6 +3,8 @@
 import fcntl
 import hashlib
 import os
+import socket
+from contextlib import suppress
 
 import pytest
 
@@ -207,3 +209,51 @@ def test_the_operators_labels_win(station):
     (station.own / "camera-model" / "labels.txt").write_text("mine\n")
     labels = station.library.labels("camera-model", embedded=("from the file",))
     assert (labels.names, labels.source) == (("mine",), LabelSource.OPERATOR)
+
+
+KINDS = {
+    "folder": lambda path: path.mkdir(),
+    "pipe": os.mkfifo,
+    "socket": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
+    "link to itself": lambda path: path.symlink_to(path),
+    "link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "link to nothing": lambda path: path.symlink_to(path.with_name("nothing")),
+    "empty": lambda path: path.touch(),
+    "bytes": lambda path: path.write_bytes(b"\xff\x00" * 1000),
+    "deep": lambda path: path.write_text("x = " + "[" * 100_000),
+    "huge": lambda path: path.touch() or os.truncate(path, 2**33),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the socket's file is what is left of it
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["model.toml", "model.onnx", "labels.txt", "pulled.json"])
+def test_whatever_lies_in_a_models_folder_is_an_error_or_is_none(station, name, kind):
+    """Nothing is waited for, nothing is read without an end, and no other model suffers."""
+    station.add(station.own, "sound", files={"model.onnx": "weights"})
+    station.add(station.shipped, origin_name="model.onnx")
+    place = station.add(station.own, origin_name="model.onnx", files={"model.onnx": "weights"})
+    (place / name).unlink(missing_ok=True)
+    KINDS[kind](place / name)
+    for ask in (station.library.card, station.library.labels, station.library.is_obtained):
+        with suppress(ModelError):
+            ask("camera-model")
+    with suppress(ModelError, StoreError):
+        station.library.pull("camera-model")
+    assert "sound" in station.library.names()
+    assert station.library.labels("sound").names == ("from the card",)
+
+
+@pytest.mark.parametrize("kind", ["folder", "empty", "pipe"])
+@pytest.mark.parametrize("name", [b"\xdcber", b"a\nb", b"\x1b[2J", b"..\xff", b"model.toml"])
+def test_whatever_lies_beside_the_models_is_no_model(station, name, kind):
+    """Names that no model can have, with a card in them as well."""
+    station.add(station.own, "sound")
+    path = station.own / os.fsdecode(name)
+    KINDS[kind](path)
+    if kind == "folder":
+        (path / "model.toml").write_text(CARD)
+    assert station.library.names() == ("sound",)
+    with pytest.raises(ModelError) as caught:
+        station.library.card(os.fsdecode(name))
+    str(caught.value).encode()
