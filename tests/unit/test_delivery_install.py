@@ -30,7 +30,7 @@ def unpacked(tmp_path):
     folder = tmp_path / "unpacked"
     folder.mkdir()
     with bundle.open("rb") as stream:
-        admit(stream, Box.here("0.1.0"), keys=keys.trusted, into=folder)
+        admit(stream, Box.here("0.1.0", newest="0.1.0"), keys=keys.trusted, into=folder)
     return folder
 
 

@@ -81,7 +81,7 @@ def test_a_build_by_hand_or_by_a_unit_tells_its_manager(tmp_path):
 
         listening = threading.Thread(target=listen)
         listening.start()
-        environ = station_environ(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        environ = station_environ(tmp_path, built=False, NOTIFY_SOCKET=str(tmp_path / "notify"))
         built = run(environ, "build", "--frames", str(write_clip(tmp_path / "clip.avi")))
         as_child = run(environ, "build", "--json")
         notifier(environ["NOTIFY_SOCKET"])("end")

@@ -22,7 +22,7 @@ from tests.support.videos import write_pictures
 @pytest.fixture
 def preparer(tmp_path, monkeypatch):
     """A preparer of the tiny detector, whose builds are real children."""
-    environ = station_environ(tmp_path)
+    environ = station_environ(tmp_path, built=False)
     for name in [name for name in os.environ if name.startswith("APPLIANCE_")]:
         monkeypatch.delenv(name)  # the tests' own, which are no settings
     for name, value in environ.items():
@@ -73,7 +73,9 @@ def test_an_engine_that_cannot_be_loaded_is_built_once_more(preparer, tmp_path):
 
 def test_no_build_begins_once_the_station_ends(tmp_path):
     """A child that started after the stop would outlive its station."""
-    preparer = Preparer(load(station_environ(tmp_path), secrets_dir=tmp_path).settings, 1)
+    preparer = Preparer(
+        load(station_environ(tmp_path, built=False), secrets_dir=tmp_path).settings, 1
+    )
     preparer.stop()
     preparer.stop()
     with pytest.raises(EngineError, match="no build is begun"):
@@ -103,7 +105,7 @@ def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(prepa
 @pytest.mark.slow
 def test_engines_are_listed_and_those_of_nobody_removed(tmp_path):
     """The one in use stays, an older one and one set aside go, and both are told."""
-    environ = station_environ(tmp_path)
+    environ = station_environ(tmp_path, built=False)
     assert run(environ, "build").returncode == 0
     (used,) = tmp_path.glob(f"cache/engines/{MODEL}/*")
     for name in ("0123456789abcdef", "fedcba9876543210.aside"):
