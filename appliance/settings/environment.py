@@ -1,7 +1,7 @@
 """Our source of settings: the environment, and files of secrets."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,21 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             ("state", platformdirs.user_state_path),
             ("cache", platformdirs.user_cache_path),
         ):
-            # systemd joins several folders by colons; the first is the main one.
-            made = environ.get(f"{field.upper()}_DIRECTORY", "").partition(":")[0]
-            paths.setdefault(field, made or str(user_path(APP_NAME)))
+            if field not in paths:
+                # systemd joins several folders by colons; the first is the main one.
+                made = environ.get(f"{field.upper()}_DIRECTORY", "").partition(":")[0]
+                paths[field] = made or self._user_folder(field, user_path)
         paths.setdefault("temporary", str(Path(paths["cache"], "tmp")))
+
+    def _user_folder(self, field: str, user_path: Callable[[str], Path]) -> str:
+        """The user's own folder, asked for only where no other is named: it takes a home."""
+        try:
+            return str(user_path(APP_NAME))
+        except RuntimeError:  # a user id without a name, and no HOME
+            variables = (item for item in station_variables() if item.path == ("paths", field))
+            problem = "is not set, and this user has no home folder"
+            self.problems.append(Problem.of(next(variables), problem))
+            return "/"  # never used: the problem ends the start
 
 
 def _is_known(name: str) -> bool:

@@ -1,5 +1,6 @@
 """From the environment to settings."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -265,6 +266,37 @@ def test_the_folders_come_from_systemd(tmp_path):
     assert paths.temporary == tmp_path / "c" / "tmp"
     environ["APPLIANCE_PATHS__CACHE"] = f"{tmp_path}/mine"
     assert load(environ, secrets_dir=tmp_path).settings.paths.cache == tmp_path / "mine"
+
+
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):  # noqa: ARG001 - made before, for pytest's own user
+    """A user id without a name, and no HOME, as cron, `env -i` or a numeric User= give it."""
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_needs_none_where_the_folders_are_set(tmp_path):
+    """What is set is never asked for elsewhere, whether by a variable or by systemd."""
+    for environ in (
+        {"APPLIANCE_PATHS__STATE": "/s", "APPLIANCE_PATHS__CACHE": "/c"},
+        {"STATE_DIRECTORY": "/s", "CACHE_DIRECTORY": "/c"},
+        {"APPLIANCE_PATHS__STATE": "/s", "CACHE_DIRECTORY": "/c"},
+    ):
+        paths = load(environ, secrets_dir=tmp_path).settings.paths
+        assert (paths.state, paths.temporary) == (Path("/s"), Path("/c/tmp"))
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_is_told_which_folders_to_name(problems_of):
+    """One sentence for each folder that is missing, beside all other problems."""
+    found = problems_of(PATHS__CACHE="/c", WEB__PORT="http")
+    assert set(found) == {"APPLIANCE_PATHS__STATE", "APPLIANCE_WEB__PORT"}
+    told = found["APPLIANCE_PATHS__STATE"]
+    assert told.problem == "is not set, and this user has no home folder"
+    assert told.example == "APPLIANCE_PATHS__STATE=/var/lib/vision-appliance"
+    assert set(problems_of()) == {"APPLIANCE_PATHS__STATE", "APPLIANCE_PATHS__CACHE"}
 
 
 def test_cameras_are_told_apart_by_keys_in_lower_case(read):
