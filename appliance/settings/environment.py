@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from appliance.settings import secret_files
 from appliance.settings.problems import Problem
-from appliance.settings.suggestions import unknown
+from appliance.settings.suggestions import obscured, unknown
 from appliance.settings.variables import (
     CAMERAS,
     FILE_SUFFIX,
@@ -69,9 +69,10 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         spellings: dict[str, list[str]] = defaultdict(list)
         for name in sorted(environ):
             if name[: len(PREFIX)].upper() != PREFIX:
-                continue
-            if not _is_known(name):
-                self.problems.append(unknown(name))
+                if (problem := obscured(name)) is not None:
+                    self.problems.append(problem)
+            elif not _is_known(name):
+                self.problems.append(unknown(name, environ[name]))
             elif environ[name].strip() and _unquoted(environ[name]).strip():
                 spellings[name.upper()].append(name)
         for folded, names in spellings.items():

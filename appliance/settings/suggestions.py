@@ -11,27 +11,39 @@ from appliance.settings.variables import (
     PREFIX,
     Variable,
     camera_variables,
+    find,
     is_camera_key,
     station_variables,
 )
 
 _CAMERA = re.compile(rf"{PREFIX}CAMERAS?_+(?P<rest>.+)")
 # Kubernetes tells every pod of the services around it, by variables named after each service.
-_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+)")
+_SERVICE_LINK = re.compile(
+    rf"{PREFIX}((?P<rest>\w+?)_)??"
+    r"(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?|(?P<plain>PORT))"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+# The prefix, begun after something that is no part of a name.
+_OBSCURED = re.compile(rf"(?P<before>.*?[^A-Za-z0-9_]){PREFIX}", re.DOTALL | re.IGNORECASE | re.ASCII)
+_BEFORE = {"": "a blank", "\ufeff": "a byte order mark", "export": "the word export"}
 
 
-def unknown(name: str) -> Problem:
+def unknown(name: str, value: str) -> Problem:
     """The problem of a variable with our prefix that is no setting.
 
     A misspelt variable must never be ignored: the station would run with a default that
     nobody chose.
+
+    Args:
+        name: of the variable.
+        value: looked at for what tells who set it; nothing of it is repeated.
     """
-    shown = name if name.isprintable() else ascii(name)[1:-1]
+    shown = _shown(name)
     folded = name.upper()
-    if _SERVICE_LINK.fullmatch(folded):
+    if (service := _service(folded, value)) is not None:
         return Problem(
             shown,
-            "is no setting; Kubernetes adds it for a service named appliance",
+            f"is no setting; Kubernetes adds it for a service named {service}",
             "enableServiceLinks: false in the pod, or another name for the service",
         )
     parts = _camera_parts(folded.removesuffix(FILE_SUFFIX))
@@ -40,6 +52,45 @@ def unknown(name: str) -> Problem:
     endings = {item.name.removeprefix(PREFIX): item for item in station_variables()}
     meant = _nearest(folded.removeprefix(PREFIX), endings)
     return _problem(shown, meant, expected="one of the documented variables")
+
+
+def obscured(name: str) -> Problem | None:
+    """The problem of a variable whose name has our prefix, but not at its beginning; else None.
+
+    Editors put a mark before the first line of a file, and some readers of such files take blanks
+    and the shell's `export` for a part of the name. Nobody would see why the default holds.
+    """
+    bare = "".join(filter(str.isascii, name))
+    if (match := _OBSCURED.match(name)) is not None:
+        bare, before = name[match.end("before") :], match["before"].strip()
+        what = _BEFORE.get(before.lower()) or f'"{_shown(before)}"'
+        problem = f"is no setting: {what} stands in front of its name"
+    elif bare[: len(PREFIX)].upper() == PREFIX:
+        problem = "is no setting: a character that is not ASCII stands in its name"
+    else:
+        return None
+    known = find(bare.upper())
+    return Problem(
+        _shown(name),
+        problem,
+        f"a name that begins with {PREFIX}",
+        known.example_line if known is not None else "",
+    )
+
+
+def _service(folded: str, value: str) -> str | None:
+    """The service of Kubernetes that a variable speaks of; None where it speaks of none."""
+    match = _SERVICE_LINK.fullmatch(folded)
+    if match is None:
+        return None
+    if match["plain"] and not _SERVICE_ADDRESS.fullmatch(value.strip()):
+        return None  # a person's own, as likely as not
+    rest = (match["rest"] or "").lower().replace("_", "-")
+    return PREFIX.lower().replace("_", "-") + rest if rest else PREFIX.lower().rstrip("_")
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _unknown_of_camera(shown: str, key: str, field: str) -> Problem:

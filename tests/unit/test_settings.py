@@ -140,11 +140,82 @@ def test_a_file_for_what_is_no_secret_is_explained(problems_of):
     assert "only those come from files" in problem.problem
 
 
-def test_variables_that_kubernetes_adds_are_explained(problems_of):
-    """A service named like our prefix fills the pod with variables that nobody wrote."""
-    found = problems_of(SERVICE_HOST="10.0.0.1", PORT_8080_TCP_ADDR="10.0.0.1")
-    assert all("enableServiceLinks" in problem.expected for problem in found.values())
-    assert len(found) == 2
+def service_links(service, port):
+    """The variables by which Kubernetes tells of a service, as its documentation lists them."""
+    name, url = service.upper().replace("-", "_"), f"tcp://10.0.0.11:{port}"
+    return {
+        f"{name}_SERVICE_HOST": "10.0.0.11",
+        f"{name}_SERVICE_PORT": str(port),
+        f"{name}_SERVICE_PORT_HTTP_ALT": str(port),
+        f"{name}_PORT": url,
+        f"{name}_PORT_{port}_TCP": url,
+        f"{name}_PORT_{port}_TCP_PROTO": "tcp",
+        f"{name}_PORT_{port}_TCP_PORT": str(port),
+        f"{name}_PORT_{port}_TCP_ADDR": "10.0.0.11",
+    }
+
+
+@pytest.mark.parametrize(
+    "service",
+    ["appliance", "appliance-metrics", "appliance-web", "appliance-cameras-door", "appliance-port"],
+)
+def test_variables_that_kubernetes_adds_are_explained(service):
+    """Any service whose name begins like our prefix fills the pod with variables nobody wrote."""
+    links = service_links(service, 8080)
+    with pytest.raises(SettingsProblems) as caught:
+        load(links, secrets_dir=Path("/nowhere"))
+    assert [problem.variable for problem in caught.value.problems] == sorted(links)
+    for problem in caught.value.problems:
+        assert problem.problem == (
+            f"is no setting; Kubernetes adds it for a service named {service}"
+        )
+        assert problem.expected.startswith("enableServiceLinks: false")
+
+
+@pytest.mark.parametrize("value", ["8080", "", "tcp", "http://10.0.0.11:80", "tcp://10.0.0.11"])
+def test_a_misspelt_port_is_no_service_of_kubernetes(problems_of, value):
+    """The variable that a person meant is named, not a remedy for something else."""
+    assert "APPLIANCE_WEB__PORT" in problems_of(PORT=value)["APPLIANCE_PORT"].problem
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("\ufeff", "a byte order mark"),
+        ("export ", "the word export"),
+        ("export\t", "the word export"),
+        (" ", "a blank"),
+        ("\t\xa0", "a blank"),
+        ("\ufeffexport ", '"\\ufeffexport"'),
+        ("\u200b", '"\\u200b"'),
+        ("- ", '"-"'),
+        ('"', '"""'),
+        ("\udcff", '"\\udcff"'),
+    ],
+)
+@pytest.mark.parametrize("name", ["APPLIANCE_WEB__PORT", "appliance_web__port"])
+def test_what_stands_in_front_of_a_name_is_told(before, told, name):
+    """Nobody can see it, and the default would hold without a word."""
+    for value in ("8311", ""):
+        with pytest.raises(SettingsProblems) as caught:
+            load({before + name: value}, secrets_dir=Path("/nowhere"))
+        (problem,) = caught.value.problems
+        assert problem.problem == f"is no setting: {told} stands in front of its name"
+        assert problem.variable.isprintable()
+        assert problem.example == "APPLIANCE_WEB__PORT=8080"
+        assert "8311" not in repr(caught.value) + repr(problem)
+
+
+def test_a_character_within_the_prefix_is_told():
+    """An invisible one, as a copied text may have it."""
+    with pytest.raises(SettingsProblems, match="a character that is not ASCII"):
+        load({"APPLI\u200bANCE_WEB__PORT": "1"}, secrets_dir=Path("/nowhere"))
+
+
+def test_variables_of_others_that_end_like_ours_are_left_alone():
+    """Another program's name may hold ours."""
+    others = {"MY_APPLIANCE_WEB__PORT": "1", "BASH_FUNC_APPLIANCE_X%%": "1", "xAPPLIANCE_Y": "1"}
+    assert load(others, secrets_dir=Path("/nowhere"))
 
 
 def test_all_problems_are_reported_at_once(problems_of):
