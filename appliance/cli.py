@@ -15,17 +15,19 @@ from rich.table import Table
 
 from appliance import __version__
 from appliance.app.state import claim_state
-from appliance.cli_delivery import add_commands
+from appliance.cli_delivery import add_commands, prepared_paths
 from appliance.errors import ApplianceError, ListenError, SettingsError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (
     Loaded,
+    Paths,
     Role,
     SettingsProblems,
     effective,
     environment,
     load,
+    load_paths,
     prepare_process,
 )
 from appliance.settings.secrets import hash_password
@@ -60,7 +62,12 @@ def main() -> None:
 
 def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     """Settings, folders, log, in this order; nothing heavy is imported before."""
-    loaded = load(environ)
+    try:
+        loaded = load(environ)
+    except SettingsProblems as error:
+        from appliance.app.assembly import with_wrong_choices
+
+        raise with_wrong_choices(error) from None
     prepare_process(loaded.settings.paths)
     claim_state(loaded.settings.paths.state)
     ring = Ring()
@@ -70,6 +77,14 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
 
     check_choices(loaded.settings)
     return loaded, ring
+
+
+def _begin() -> Paths:
+    """The folders and a log, for commands that no other setting concerns."""
+    paths = prepared_paths()
+    claim_state(paths.state)
+    setup("info", "text", ring=Ring(), redactor=Redactor())
+    return paths
 
 
 @app.command()
@@ -96,19 +111,12 @@ def _serve(loaded: Loaded, ring: Ring, environ: Mapping[str, str]) -> NoReturn:
 
 
 def _serve_problems(error: SettingsProblems, environ: Mapping[str, str]) -> None:
-    """Where the page may listen is taken from the settings, if those at least are right."""
+    """Where the page listens is taken from the settings, as far as they are right."""
     from appliance.app.serve import Manager, run_problem_page
 
-    about_page = {
-        name: value for name, value in environ.items() if name.startswith("APPLIANCE_WEB__")
-    }
-    try:
-        web = load(about_page).settings.web
-    except SettingsProblems:
-        web = load({}).settings.web
     setup("info", "text", ring=Ring(), redactor=Redactor())
     try:
-        run_problem_page(error.problems, web, Manager.of(environ))
+        run_problem_page(error.problems, error.rest.web, Manager.of(environ))
     except ListenError as unheard:
         # Another try would bring nobody a station: it is the settings that are wrong.
         raise SettingsError(str(unheard), hint=unheard.hint) from unheard
@@ -132,6 +140,8 @@ def check() -> None:
         facts.add_row(name, value)
     out.print(facts)
     out.print()
+    if loaded.unquoted:
+        out.print(f"A pair of quotes was taken off the value of {', '.join(loaded.unquoted)}.")
     if doubt := clock_doubt(wall_s()):
         out.print(f"Warning: {doubt}.")
     out.print("The settings are right.")
@@ -210,10 +220,10 @@ def _telling(environ: Mapping[str, str]) -> Callable[[str, float | None], None]:
 @reported
 def list_models() -> None:
     """Every model that has a card."""
-    loaded, _ = _start(environment())
-    from appliance.app.assembly import library_of
+    paths = _begin()
+    from appliance.app.assembly import library_in
 
-    library = library_of(loaded.settings)
+    library = library_in(paths)
     table = Table("Name", "Task", "Title", "License", "Weights", box=None, pad_edge=False)
     for name in library.names():
         card = library.card(name)
@@ -226,10 +236,10 @@ def list_models() -> None:
 @reported
 def pull(names: Annotated[list[str], typer.Argument(help="Models to bring.")]) -> None:
     """Bring models' weights from where their cards say, and check them."""
-    loaded, _ = _start(environment())
-    from appliance.app.assembly import library_of
+    paths = _begin()
+    from appliance.app.assembly import library_in
 
-    library = library_of(loaded.settings)
+    library = library_in(paths)
     for name in names:
         out.print(str(library.pull(name)))
 
@@ -238,11 +248,10 @@ def pull(names: Annotated[list[str], typer.Argument(help="Models to bring.")]) -
 @reported
 def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONNX file.")]) -> None:
     """Print what a model's file says of itself."""
-    loaded, _ = _start(environment())
-    from appliance.app.assembly import inspection_text, library_of
+    from appliance.app.assembly import inspection_text, library_in
 
     path = Path(model)
-    weights = path if path.suffix == ".onnx" else library_of(loaded.settings).weights(model)
+    weights = path if path.suffix == ".onnx" else library_in(_begin()).weights(model)
     out.print(inspection_text(weights))
 
 
@@ -250,11 +259,11 @@ def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONN
 @reported
 def list_engines() -> None:
     """Every engine in the cache, in use or not."""
-    loaded, _ = _start(environment())
-    from appliance.app.assembly import shelf_of
+    paths = _begin()
+    from appliance.app.assembly import cache_in
 
     table = Table("Model", "Engine", "MB", "What", box=None, pad_edge=False)
-    for each in shelf_of(loaded.settings).cache.stored():
+    for each in cache_in(paths).stored():
         table.add_row(each.model, each.folder.name, f"{each.size_bytes / 1e6:.1f}", each.about)
     out.print(table)
 
@@ -312,10 +321,10 @@ def make_token(
 @reported
 def health() -> None:
     """Ask the running station how it is; 0 when it is ready."""
-    loaded = load(environment())
+    paths = load_paths(environment())
     from appliance.web.health import ask_health
 
-    answer = ask_health(loaded.settings.paths.state)
+    answer = ask_health(paths.state)
     out.print(". ".join([str(answer["health"]), *answer["reasons"], *answer["notices"]]))
     if not answer["ready"]:
         raise typer.Exit(EXIT_FAILED)
@@ -325,7 +334,7 @@ def health() -> None:
 @reported
 def demo() -> None:
     """Run a station on a street clip, with a password made up for this time."""
-    prepare_process(load(environment()).settings.paths)
+    prepared_paths()
     environ = environment()
     from appliance.app.demo import prepare_demo
 

@@ -1,6 +1,5 @@
 """The commands of updates and backups: bundle, update, backup, restore."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from appliance.delivery.results import FOLDER, last_update
 from appliance.errors import DeliveryError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
-from appliance.settings import Paths, environment, load, prepare_process
+from appliance.settings import Paths, environment, load_paths, prepare_process
 from appliance.terminal import err, out, reported
 
 update_app = typer.Typer(no_args_is_help=True, help="Updates of this host.")
@@ -47,7 +46,7 @@ def bundle(
     from appliance.app.delivering import bundle as make
     from appliance.app.delivering import model_files
 
-    files = model_files(_paths(environment()), models) if models else {}
+    files = model_files(load_paths(environment()), models) if models else {}
     made = make(out_file, key, requirements, wheels, files, may_downgrade=may_downgrade)
     size_mb = out_file.stat().st_size / 1e6
     out.print(f"{out_file}: release {made.version} for {made.machine}, {size_mb:.0f} MB")
@@ -75,7 +74,7 @@ def run_updates(
 
     setup("info", "text", ring=Ring(), redactor=Redactor())
     host = Host(Releases(root), folder, keys)
-    run(host, _paths(environment()).state, Patience(steady_s=steady_s, grace_s=grace_s))
+    run(host, load_paths(environment()).state, Patience(steady_s=steady_s, grace_s=grace_s))
 
 
 @update_app.command("last")
@@ -95,7 +94,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The file to be made; - for a pipe.")],
 ) -> None:
     """Write the state of this station into one file, while it runs."""
-    paths = _prepared()
+    paths = prepared_paths()
     from appliance.app.delivering import backup as make
 
     made = make(paths, file)
@@ -108,7 +107,7 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A backup; - for a pipe.")],
 ) -> None:
     """Put the state of a backup in the place of what is there; the station must not run."""
-    paths = _prepared()
+    paths = prepared_paths()
     from appliance.app.delivering import restore as bring
 
     made = bring(paths, file)
@@ -118,17 +117,8 @@ def restore(
     )
 
 
-def _prepared() -> Paths:
-    paths = _paths(environment())
+def prepared_paths() -> Paths:
+    """The folders, ready for use: all that many commands need to know of the settings."""
+    paths = load_paths(environment())
     prepare_process(paths)
     return paths
-
-
-def _paths(environ: Mapping[str, str]) -> Paths:
-    """The folders alone: no other setting that is wrong may be in the way."""
-    named = {
-        name: value
-        for name, value in environ.items()
-        if not name.upper().startswith("APPLIANCE_") or name.upper().startswith("APPLIANCE_PATHS__")
-    }
-    return load(named).settings.paths

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import cv2
@@ -22,24 +23,36 @@ from appliance.optimizer.shelf import Shelf, Wishes
 from appliance.optimizer.sidecar import SIDECAR
 from appliance.optimizer.verdict import Limits
 from appliance.runtimes import BuildOptions
-from appliance.settings import Problem, Settings, SettingsProblems
+from appliance.settings import Paths, Problem, Settings, SettingsProblems
 from appliance.settings.variables import camera_variables, station_variables
 from appliance.values import Precision
 
 ENGINES, TIMINGS = "engines", "timings"  # below the cache folder
 VERIFY = "verify"  # a folder of frames beside the weights
+_STATE = "APPLIANCE_PATHS__STATE"
+_RUNTIMES = {"APPLIANCE_ENGINE__BACKEND", "APPLIANCE_ENGINE__REQUIRE"}
 
 
 def library_of(settings: Settings) -> Library:
     """The station's models: shipped cards, and those in its state folder."""
-    return Library(builtin_models_dir(), settings.paths.state / "models")
+    return library_in(settings.paths)
+
+
+def library_in(paths: Paths) -> Library:
+    """The same, for whoever knows the folders alone."""
+    return Library(builtin_models_dir(), paths.state / "models")
+
+
+def cache_in(paths: Paths) -> EngineCache:
+    """The engines that were built here."""
+    return EngineCache(paths.cache / ENGINES)
 
 
 def shelf_of(settings: Settings) -> Shelf:
     """This station's engines."""
     asked, shipped = settings.engine, settings.engine.shipped
     return Shelf(
-        cache=EngineCache(settings.paths.cache / ENGINES),
+        cache=cache_in(settings.paths),
         shipped=EngineCache(shipped) if shipped is not None else None,
         wishes=Wishes(
             precision=asked.precision,
@@ -130,9 +143,25 @@ def check_choices(settings: Settings) -> None:
     Raises:
         SettingsProblems: with every variable that is in the way.
     """
-    problems = [*_unknown_models(settings), *_contradictions(settings)]
+    problems = _wrong_choices(settings, frozenset())
     if problems:
-        raise SettingsProblems(problems)
+        raise SettingsProblems(problems, settings)
+
+
+def with_wrong_choices(found: SettingsProblems) -> SettingsProblems:
+    """The problems of the settings with those of what is right by itself: a list of them all."""
+    wrong = frozenset(problem.variable for problem in found.problems)
+    return SettingsProblems([*found.problems, *_wrong_choices(found.rest, wrong)], found.rest)
+
+
+def _wrong_choices(settings: Settings, wrong: AbstractSet[str]) -> list[Problem]:
+    """What depends on more than one variable, where none of these is wrong already."""
+    problems: list[Problem] = []
+    if _STATE not in wrong:  # else nobody knows which models there are
+        problems += _unknown_models(settings)
+    if not wrong & _RUNTIMES:
+        problems += _contradictions(settings)
+    return problems
 
 
 def _unknown_models(settings: Settings) -> Iterator[Problem]:

@@ -106,9 +106,7 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
         server = Server(configuration(), leaving=leave)
         with server.heeding_signals():
             try:
-                logger.info("Vision Appliance {} starts", __version__)
-                if doubt := clock_doubt(wall_s()):
-                    logger.warning(doubt)
+                _tell_start(loaded)
                 pipeline.start()
                 supervisor.start()
                 ends = hub, streams, stores
@@ -119,6 +117,15 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
                 supervisor.stop()
                 clean = pipeline.stop()
                 logger.info("stopped" if clean else "stopped; a call did not return in time")
+
+
+def _tell_start(loaded: Loaded) -> None:
+    logger.info("Vision Appliance {} starts", __version__)
+    if loaded.unquoted:
+        names = ", ".join(loaded.unquoted)
+        logger.info("settings: a pair of quotes around the value was taken off: {}", names)
+    if doubt := clock_doubt(wall_s()):
+        logger.warning(doubt)
 
 
 def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) -> None:

@@ -4,7 +4,7 @@
 """
 
 from appliance.settings.camera import Camera
-from appliance.settings.loading import Loaded, Row, effective, load
+from appliance.settings.loading import Loaded, Row, effective, load, load_paths
 from appliance.settings.model import (
     Auth,
     Detection,
@@ -43,5 +43,6 @@ __all__ = [
     "effective",
     "environment",
     "load",
+    "load_paths",
     "prepare_process",
 ]

@@ -18,6 +18,10 @@ _ABOUT_SECRETS = (
     f"in lower case, with or without `APPLIANCE_` (`auth__users`, `cameras__door__password`), in "
     f"`$CREDENTIALS_DIRECTORY` (systemd), then in `{SECRETS_DIR}` (containers)."
 )
+_ABOUT_QUOTES = (
+    "One pair of quotes around a value is taken off, and the log says so at the start. A value "
+    "that itself begins and ends with a quote, as a password may, needs a second pair around it."
+)
 _HEAD = f"""\
 # Settings of the station, one a line: NAME=value, without quotes.
 # Take away the # in front of a line to set it. Empty means unset.
@@ -26,10 +30,10 @@ _HEAD = f"""\
 
 
 def table() -> str:
-    """All variables as a Markdown table, with a paragraph on secrets."""
+    """All variables as a Markdown table, with paragraphs on secrets and on quotes."""
     lines = ["| Variable | Form | Default | Meaning |", "| --- | --- | --- | --- |"]
     lines += [_row(variable) for variable in _variables("<KEY>")]
-    return "\n".join((*lines, "", _ABOUT_SECRETS, ""))
+    return "\n".join((*lines, "", _ABOUT_SECRETS, "", _ABOUT_QUOTES, ""))
 
 
 def env_example() -> str:

@@ -38,6 +38,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
     Attributes:
         problems: what is wrong with names and files; values are the model's to judge.
         origins: for each variable that is set, where its value came from.
+        unquoted: the variables, by name, of which a pair of quotes was taken off.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         super().__init__(settings_cls)
         self.problems: list[Problem] = []
         self.origins: dict[str, str] = {}
+        self.unquoted: list[str] = []
         self._tree: dict[str, Any] = {}
         credentials = environ.get("CREDENTIALS_DIRECTORY", "")
         self._folders = (*([Path(credentials)] if credentials else []), secrets_dir)
@@ -69,8 +71,8 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         spellings: dict[str, list[str]] = defaultdict(list)
         for name in sorted(environ):
             if name[: len(PREFIX)].upper() != PREFIX:
-                if (problem := obscured(name)) is not None:
-                    self.problems.append(problem)
+                if (meant := obscured(name)) is not None:
+                    self.problems.append(meant)
             elif not _is_known(name):
                 self.problems.append(unknown(name, environ[name]))
             elif environ[name].strip() and _unquoted(environ[name]).strip():
@@ -86,7 +88,8 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             if variable.is_secret:
                 self._read_secret(variable, given)
             elif variable.name in given:
-                self._put(variable, _unquoted(given[variable.name]).strip(), "environment")
+                text = self._bare(variable.name, given[variable.name])
+                self._put(variable, text.strip(), "environment")
 
     def _read_secret(self, variable: Variable, given: Mapping[str, str]) -> None:
         pointer = variable.name + FILE_SUFFIX
@@ -94,15 +97,17 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             problem = f"is set, and {pointer} as well"
             self.problems.append(Problem.of(variable, problem, expected="one of the two"))
         elif variable.name in given:
-            self._put(variable, _unquoted(given[variable.name]), "environment")
+            text = self._bare(variable.name, given[variable.name])
+            self._put(variable, text, "environment")
         elif pointer in given:
-            self._read_pointed(variable, pointer, _unquoted(given[pointer]).strip())
+            path = self._bare(pointer, given[pointer]).strip()
+            self._read_pointed(variable, pointer, path)
         else:
             self._read_well_known(variable)
 
     def _read_pointed(self, variable: Variable, pointer: str, path: str) -> None:
         try:
-            text = _unquoted(secret_files.read(Path(path)))
+            text = self._bare(variable.name, secret_files.read(Path(path)))
             problem = "" if text.strip() else "names a file that is empty"
         except FileNotFoundError:
             text, problem = "", "names a file that does not exist"
@@ -125,8 +130,17 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             expected = "a text file that the station may read"
             self.problems.append(Problem.of(variable, problem, expected=expected))
             return
-        if found is not None and (text := _unquoted(found.text)).strip():
-            self._put(variable, text, f"file {found.path}")
+        if found is not None:
+            text = self._bare(variable.name, found.text)
+            if text.strip():
+                self._put(variable, text, f"file {found.path}")
+
+    def _bare(self, name: str, text: str) -> str:
+        """The text without its quotes; that some were taken off is noted."""
+        bare = _unquoted(text)
+        if bare != text.rstrip("\r\n"):
+            self.unquoted.append(name)
+        return bare
 
     def _put(self, variable: Variable, text: str, origin: str) -> None:
         self.origins[variable.name] = origin
@@ -146,7 +160,8 @@ class EnvironmentSource(PydanticBaseSettingsSource):
                 # systemd joins several folders by colons; the first is the main one.
                 made = environ.get(f"{field.upper()}_DIRECTORY", "").partition(":")[0]
                 paths[field] = made or self._user_folder(field, user_path)
-        paths.setdefault("temporary", str(Path(paths["cache"], "tmp")))
+        # Below the root even where the cache's is no absolute path: that is told once.
+        paths.setdefault("temporary", str(Path("/", paths["cache"], "tmp")))
 
     def _user_folder(self, field: str, user_path: Callable[[str], Path]) -> str:
         """The user's own folder, asked for only where no other is named: it takes a home."""

@@ -1,18 +1,24 @@
 """From the environment to settings, or to the list of all that is wrong with it."""
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from appliance.redaction import redact_url
 from appliance.settings.environment import EnvironmentSource
 from appliance.settings.fields import as_text
-from appliance.settings.model import Settings
-from appliance.settings.problems import Problem, SettingsProblems, from_validation
+from appliance.settings.model import Paths, Settings
+from appliance.settings.problems import Problem, SettingsProblems, from_validation, variable_at
 from appliance.settings.secret_files import SECRETS_DIR
 from appliance.settings.variables import (
+    FILE_SUFFIX,
+    PREFIX,
     Variable,
     camera_variables,
     station_variables,
@@ -21,6 +27,7 @@ from appliance.settings.variables import (
 
 DEFAULT = "default"
 HIDDEN = "••••"
+_ABOUT_PATHS = f"{PREFIX}PATH"  # however the rest of the name is spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,12 @@ class Loaded:
         settings: the tree.
         origins: for every variable, "environment", "file PATH", "in NAME" for credentials
             that stood in that URL, or "default".
+        unquoted: the variables of which a pair of quotes was taken off.
     """
 
     settings: Settings
     origins: Mapping[str, str]
+    unquoted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +74,63 @@ def load(environ: Mapping[str, str], *, secrets_dir: Path = SECRETS_DIR) -> Load
         SettingsProblems: with every problem there is.
     """
     source = EnvironmentSource(Settings, environ, secrets_dir=secrets_dir)
-    problems = list(source.problems)
-    settings = None
+    settings, wrong_values = _validated(source())
+    problems = [*source.problems, *wrong_values]
+    wrong = {item.variable.removesuffix(FILE_SUFFIX) for item in problems}
+    problems += _contradictions(settings, wrong)
+    if problems:
+        raise SettingsProblems(problems, settings)
+    return Loaded(settings, _origins(settings, source.origins), tuple(source.unquoted))
+
+
+def load_paths(environ: Mapping[str, str], *, secrets_dir: Path = SECRETS_DIR) -> Paths:
+    """Read the folders alone: no other setting that is wrong stands in the way.
+
+    Raises:
+        SettingsProblems: with every problem of a variable that names a folder, or means to.
+    """
     try:
-        settings = Settings(**source())
+        return load(environ, secrets_dir=secrets_dir).settings.paths
+    except SettingsProblems as error:
+        problems = [item for item in error.problems if _ABOUT_PATHS in item.variable.upper()]
+        if problems:
+            raise SettingsProblems(problems, error.rest) from None
+        return error.rest.paths
+
+
+def _validated(tree: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
+    """The settings of a tree of texts; what is wrong in it is told, and gets its default.
+
+    One look does not find everything: of a camera whose URL is wrong the others are not judged.
+    """
+    mended, problems = deepcopy(dict(tree)), list[Problem]()
+    while True:
+        settings, details = _judged(mended)
+        if settings is not None:
+            return settings, problems
+        problems += from_validation(details)
+        for detail in details:
+            _mend(mended, detail["loc"])
+
+
+def _judged(tree: Mapping[str, Any]) -> tuple[Settings | None, list[ErrorDetails]]:
+    """The error itself goes no further: it carries the values."""
+    try:
+        return Settings(**tree), []
     except ValidationError as error:
-        problems += from_validation(error)
-    if settings is not None:
-        problems += _contradictions(settings)
-    if settings is None or problems:
-        # Raised here, not above: the cause would carry the values.
-        raise SettingsProblems(problems)
-    return Loaded(settings, _origins(settings, source.origins))
+        return None, error.errors(include_url=False, include_input=False)
+
+
+def _mend(tree: dict[str, Any], location: tuple[int | str, ...]) -> None:
+    """Put what is right in the place of what is wrong: nothing, or a path where one must be."""
+    variable = variable_at(location)
+    *sections, name = variable.path
+    section: dict[str, Any] = tree
+    for part in sections:
+        section = section.setdefault(part, {})
+    section.pop(name, None)
+    if variable.is_required or variable.path[0] == "paths":
+        section[name] = "/"
 
 
 def effective(loaded: Loaded) -> list[Row]:
@@ -92,17 +146,19 @@ def effective(loaded: Loaded) -> list[Row]:
     ]
 
 
-def _contradictions(settings: Settings) -> Iterator[Problem]:
-    """What is wrong with two variables together."""
+def _contradictions(settings: Settings, wrong: AbstractSet[str]) -> Iterator[Problem]:
+    """What is wrong with two variables together, unless one of them is wrong by itself."""
     auth = settings.auth
     by_name = {variable.name: variable for variable in station_variables()}
-    if auth.proxy_header and not settings.web.trusted_proxies:
+    trusts_proxies = settings.web.trusted_proxies or "APPLIANCE_WEB__TRUSTED_PROXIES" in wrong
+    if auth.proxy_header and not trusts_proxies:
         yield Problem.of(
             by_name["APPLIANCE_AUTH__PROXY_HEADER"],
             "is set, but no proxy is trusted: anybody could claim to be anybody",
             expected="APPLIANCE_WEB__TRUSTED_PROXIES with the proxy's address as well",
         )
-    if auth.proxy_role_header and not auth.proxy_header:
+    names_people = auth.proxy_header or "APPLIANCE_AUTH__PROXY_HEADER" in wrong
+    if auth.proxy_role_header and not names_people:
         yield Problem.of(
             by_name["APPLIANCE_AUTH__PROXY_ROLE_HEADER"],
             "is set, but not the header with the person's name",

@@ -7,10 +7,10 @@ are right. So they name variables, forms and examples, and nothing that somebody
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.errors import SettingsError
+from appliance.settings.model import Settings
 from appliance.settings.variables import Variable, camera_variables, station_variables
 
 _SENTENCES = {
@@ -56,10 +56,13 @@ class SettingsProblems(SettingsError):  # noqa: N818 - it is all of them
 
     Attributes:
         problems: every problem; those of names and files first, then those of values.
+        rest: the settings as far as they are right, with the default for what is wrong; only for
+            what does not depend on it.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], rest: Settings) -> None:
         self.problems = tuple(problems)
+        self.rest = rest
         listed = "; ".join(f"{item.variable} {item.problem}" for item in self.problems)
         super().__init__(
             f"settings: {listed}",
@@ -67,13 +70,12 @@ class SettingsProblems(SettingsError):  # noqa: N818 - it is all of them
         )
 
 
-def from_validation(error: ValidationError) -> list[Problem]:
+def from_validation(details: Iterable[ErrorDetails]) -> list[Problem]:
     """The problems that validation found, in terms of variables."""
-    details = error.errors(include_url=False, include_input=False)
-    return [Problem.of(_variable_at(detail["loc"]), _sentence(detail)) for detail in details]
+    return [Problem.of(variable_at(detail["loc"]), _sentence(detail)) for detail in details]
 
 
-def _variable_at(location: tuple[int | str, ...]) -> Variable:
+def variable_at(location: tuple[int | str, ...]) -> Variable:
     """The variable at a place in the tree, or the first one below it."""
     variables = station_variables()
     if location[0] == "cameras":

@@ -24,7 +24,7 @@ _SERVICE_LINK = re.compile(
 )
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 # The prefix, begun after something that is no part of a name.
-_OBSCURED = re.compile(rf"(?P<before>.*?[^A-Za-z0-9_]){PREFIX}", re.DOTALL | re.IGNORECASE | re.ASCII)
+_OBSCURED = re.compile(rf"(?is)(?P<before>.*?[^a-z0-9_]){PREFIX}", re.ASCII)
 _BEFORE = {"": "a blank", "\ufeff": "a byte order mark", "export": "the word export"}
 
 

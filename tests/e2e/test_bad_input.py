@@ -97,12 +97,36 @@ def test_check_lists_every_problem_at_once(tmp_path):
         APPLIANCE_WEB_PORT="1",
         APPLIANCE_LIVE__FPS="fast",
         APPLIANCE_ENGINE__THREADS="",
+        APPLIANCE_MODEL="nobodys",
     )
     checked = run(environ, "check")
     assert checked.returncode == 78
+    assert "APPLIANCE_MODEL names a model that is not here" in checked.stderr
     assert "did you mean APPLIANCE_WEB__PORT?" in checked.stderr
     assert "APPLIANCE_LIVE__FPS is not a number" in checked.stderr
     assert "APPLIANCE_ENGINE__THREADS" not in checked.stderr
+
+
+@pytest.mark.parametrize("words", [("models", "pull", MODEL), ("engines", "list")], ids=" ".join)
+def test_a_command_that_no_setting_concerns_runs_whatever_is_wrong_with_them(tmp_path, words):
+    """Models can be pulled before the secrets are in their place."""
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_AUTH__METRICS_TOKEN_FILE=str(tmp_path / "not-yet"),
+        APPLIANCE_LIVE__FPS="fast",
+    )
+    done = run(environ, *words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_is_named_wrong_ends_even_those_commands(tmp_path):
+    """It is all they need to know, and the only problem that they tell."""
+    environ = station_environ(
+        tmp_path, APPLIANCE_PATHS_STATE=str(tmp_path), APPLIANCE_LIVE__FPS="fast"
+    )
+    listed = run(environ, "models", "list")
+    assert_refused(listed, SETTINGS, "did you mean APPLIANCE_PATHS__STATE?")
+    assert "LIVE" not in listed.stderr
 
 
 def test_whatever_is_wrong_with_a_secrets_file_is_told_at_once(tmp_path):
@@ -160,7 +184,10 @@ def test_a_scheme_a_hash_and_a_text_that_arrived_wrong_are_told(tmp_path):
 def test_wrong_settings_serve_the_page_that_lists_them_and_nothing_else(tmp_path):
     """Strangers see variables and examples, never a value; nothing is ready."""
     environ = station_environ(
-        tmp_path, APPLIANCE_MODL="typo-value", APPLIANCE_LIVE__QUALITY="secret-quality"
+        tmp_path,
+        APPLIANCE_MODL="typo-value",
+        APPLIANCE_LIVE__QUALITY="secret-quality",
+        APPLIANCE_WEB__HTTPS="perhaps",
     )
     with started(environ, tmp_path / "log") as station:
         page = station.wait_until(lambda: station.get("/"))
@@ -365,10 +392,12 @@ def test_a_name_in_any_script_passes_under_any_locale(tmp_path, locale):
     environ = station_environ(
         tmp_path,
         APPLIANCE_CAMERAS__GATE__URL="/clip.avi",
-        APPLIANCE_CAMERAS__GATE__NAME="Türe 门",
+        APPLIANCE_CAMERAS__GATE__NAME='"Türe 门"',
     )
     checked = run({**environ, **locale}, "check", encoding="utf-8", errors="replace")
     assert checked.returncode == 0, checked.stderr
+    noted = "A pair of quotes was taken off the value of APPLIANCE_CAMERAS__GATE__NAME.\n"
+    assert noted in checked.stdout
     assert "The settings are right." in checked.stdout
 
 
@@ -400,7 +429,7 @@ def odd_station(tmp_path_factory, own_mounts):
             folder,
             APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
             APPLIANCE_CAMERAS__GATE__NAME="Türe 门",
-            APPLIANCE_CAMERAS__TEXT__NAME="Straße 门",
+            APPLIANCE_CAMERAS__TEXT__NAME="'Straße 门'",
             HOME="/nonexistent",
             LC_ALL="xx_YY",
             TZ="Nowhere/Land",
@@ -427,6 +456,8 @@ def test_a_locked_down_box_with_a_wrong_locale_and_zone_runs_all_the_same(odd_st
         )
     )
     assert "Hall 3" in page.text
+    noted = "a pair of quotes around the value was taken off: APPLIANCE_CAMERAS__TEXT__NAME\n"
+    assert log.count(noted) == 1
     limits = Path(f"/proc/{odd_station.child.pid}/limits").read_text()
     assert re.search(r"Max locked memory +0 +0 ", limits)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.app.assembly import check_choices
+from appliance.app.assembly import check_choices, with_wrong_choices
 from appliance.settings import SettingsProblems, load
 
 
@@ -11,8 +11,8 @@ def read(tmp_path):
     """Loads settings with a state folder of their own."""
 
     def read(**variables):
-        environ = {f"APPLIANCE_{name}": value for name, value in variables.items()}
-        environ["APPLIANCE_PATHS__STATE"] = str(tmp_path)
+        environ = {"APPLIANCE_PATHS__STATE": str(tmp_path)}
+        environ |= {f"APPLIANCE_{name}": value for name, value in variables.items()}
         return load(environ, secrets_dir=tmp_path / "none").settings
 
     return read
@@ -51,3 +51,31 @@ def test_requiring_another_runtime_than_the_one_asked_for_is_a_problem(read):
     (problem,) = caught.value.problems
     assert problem.variable == "APPLIANCE_ENGINE__REQUIRE"
     assert "APPLIANCE_ENGINE__BACKEND" in problem.problem
+
+
+@pytest.mark.parametrize(
+    ("wrong", "listed"),
+    [
+        ({"LIVE__FPS": "x"}, {"LIVE__FPS", "MODEL", "CAMERAS__GATE__MODEL", "ENGINE__REQUIRE"}),
+        ({"PATHS__STATE": "x"}, {"PATHS__STATE", "ENGINE__REQUIRE"}),
+        ({"ENGINE__BACKEND": "x"}, {"ENGINE__BACKEND", "MODEL", "CAMERAS__GATE__MODEL"}),
+        ({"MODEL": "../x"}, {"MODEL", "CAMERAS__GATE__MODEL", "ENGINE__REQUIRE"}),
+        (
+            {"CAMERAS__GATE__URL": "x://"},
+            {"CAMERAS__GATE__URL", "MODEL", "CAMERAS__GATE__MODEL", "ENGINE__REQUIRE"},
+        ),
+    ],
+)
+def test_what_is_judged_last_is_listed_with_the_rest(read, wrong, listed):
+    """A model that nobody has is told beside a misspelt number."""
+    own = {
+        "MODEL": "nobodys",
+        "CAMERAS__GATE__URL": "/clip.avi",
+        "CAMERAS__GATE__MODEL": "nobodys",
+        "ENGINE__BACKEND": "cpu",
+        "ENGINE__REQUIRE": "tensorrt",
+    }
+    with pytest.raises(SettingsProblems) as caught:
+        read(**{**own, **wrong})
+    problems = with_wrong_choices(caught.value).problems
+    assert sorted(item.variable for item in problems) == sorted(f"APPLIANCE_{it}" for it in listed)

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from appliance.settings import Loaded, Problem, Role, SettingsProblems, effective, load
+from appliance.settings import Loaded, Problem, Role, SettingsProblems, effective, load, load_paths
 from appliance.settings.variables import camera_variables, station_variables
 
 HASH = "argon2id.v=19.m=65536~t=3~p=4.c2FsdHNhbHRzYWx0.aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
@@ -240,6 +240,86 @@ def test_all_problems_are_reported_at_once(problems_of):
     assert found["APPLIANCE_CAMERAS__DOOR__URL"].problem == "is required"
     assert "APPLIANCE_MODEL" in found["APPLIANCE_MODEL_NAME"].problem
     assert len(found) == 6
+
+
+def test_every_problem_of_a_camera_is_told_whatever_is_wrong_with_its_url(problems_of):
+    """A wrong URL hides nothing of the same camera, nor what follows from others."""
+    found = problems_of(
+        CAMERAS__DOOR__URL="gopher://h/1",
+        CAMERAS__DOOR__SIZE="720p",
+        CAMERAS__DOOR__FPS="0",
+        CAMERAS__YARD__SIZE="wide",
+        AUTH__PROXY_HEADER="X-Remote-User",
+    )
+    assert {name.removeprefix("APPLIANCE_"): told.problem[:18] for name, told in found.items()} == {
+        "CAMERAS__DOOR__URL": "has a scheme that ",
+        "CAMERAS__DOOR__SIZE": "is not a width and",
+        "CAMERAS__DOOR__FPS": "is out of range",
+        "CAMERAS__YARD__URL": "is required",
+        "CAMERAS__YARD__SIZE": "is not a width and",
+        "AUTH__PROXY_HEADER": "is set, but no pro",
+    }
+
+
+def test_what_follows_from_a_wrong_variable_alone_is_no_problem_of_its_own(problems_of):
+    """With the proxies' list put right, nothing is wrong with the header."""
+    found = problems_of(AUTH__PROXY_HEADER="X-Remote-User", WEB__TRUSTED_PROXIES="*")
+    assert list(found) == ["APPLIANCE_WEB__TRUSTED_PROXIES"]
+
+
+def test_what_is_right_can_be_had_beside_what_is_wrong(read):
+    """The page that lists the problems listens where it was told to."""
+    with pytest.raises(SettingsProblems) as caught:
+        read(WEB__PORT="8311", WEB__HOSTS="https://x", LIVE__FPS="fast", CAMERAS__DOOR__NAME="x")
+    rest = caught.value.rest
+    assert (rest.web.port, rest.web.hosts, rest.live.fps) == (8311, (), 15)
+    assert len(caught.value.problems) == 3
+
+
+def test_the_folders_can_be_had_whatever_else_is_wrong(tmp_path):
+    """A missing secret file is nothing to somebody who wants a list of models (O-20)."""
+    environ = {
+        "APPLIANCE_PATHS__STATE": "/s",
+        "APPLIANCE_AUTH__USERS_FILE": "/nowhere/users",
+        "APPLIANCE_QUUX": "1",
+    }
+    assert load_paths(environ, secrets_dir=tmp_path).state == Path("/s")
+
+
+@pytest.mark.parametrize("name", ["PATHS_STATE", "PATH__STATE", "PATHS__STAT", "PATHS__CACHE"])
+def test_a_folder_that_is_named_wrong_is_told_to_whoever_wants_the_folders(tmp_path, name):
+    """Else a model would arrive in a folder that nobody named (O-19)."""
+    environ = {f"APPLIANCE_{name}": "data", "APPLIANCE_QUUX": "1"}
+    with pytest.raises(SettingsProblems) as caught:
+        load_paths(environ, secrets_dir=tmp_path)
+    assert [problem.variable for problem in caught.value.problems] == [f"APPLIANCE_{name}"]
+
+
+def test_quotes_that_are_taken_off_are_noted(read, tmp_path):
+    """By the variables' names, those of files too; what has none is not named."""
+    (tmp_path / "users").write_text(f"'ada:admin:{HASH}'\n")
+    loaded = read(
+        STATION__NAME='"Zm4rker 3"',
+        LIVE__FPS="10",
+        DETECTION__CLASSES='["car", "person"]',
+        AUTH__USERS_FILE=str(tmp_path / "users"),
+    )
+    assert loaded.settings.station.name == "Zm4rker 3"
+    assert loaded.unquoted == ("APPLIANCE_STATION__NAME", "APPLIANCE_AUTH__USERS")
+    assert read(LIVE__FPS="10").unquoted == ()
+
+
+@pytest.mark.parametrize("written", ["'\"hush\"'", '""hush""'])
+def test_a_password_may_begin_and_end_with_a_quote(read, tmp_path, written):
+    """A second pair around it keeps the first, in a variable and in a file alike."""
+    (tmp_path / "password").write_text(f"{written}\n")
+    url = {"CAMERAS__DOOR__URL": "rtsp://h/1"}
+    for chosen in (
+        {"CAMERAS__DOOR__PASSWORD": written},
+        {"CAMERAS__DOOR__PASSWORD_FILE": str(tmp_path / "password")},
+    ):
+        password = read(**url, **chosen).settings.cameras["door"].password
+        assert password.get_secret_value() == '"hush"'
 
 
 @pytest.mark.parametrize(
