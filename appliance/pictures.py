@@ -22,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # by the bytes,
 NAMES = "JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
 PNG_END = b"IEND\xaeB`\x82"
 LONGEST_SIDE = 1 << 15  # pixels; a strip that is longer is nothing that a camera has seen
+BYTES_A_PIXEL = 24  # that reading one takes at its worst, with transparency and turned upright
+SPARED_BYTES = 64_000_000  # for the rest of the station, meanwhile
 # How decoders say that bytes make no sense; what they raise is nowhere written down.
 DAMAGED = (
     OSError,
@@ -43,10 +45,23 @@ class Limits:
     Attributes:
         megapixels: width times height, in millions.
         size_mb: of the file, in MB.
+        is_memory_short: whether memory is what sets the megapixels, and no setting.
     """
 
     megapixels: int = 40
     size_mb: int = 10
+    is_memory_short: bool = False
+
+    def within(self, available_bytes: int) -> "Limits":
+        """The same, with no more pixels than there is memory for; some is left to others.
+
+        Args:
+            available_bytes: that can be had now.
+        """
+        most = max(1, (available_bytes - SPARED_BYTES) // BYTES_A_PIXEL // 1_000_000)
+        if most >= self.megapixels:
+            return self
+        return Limits(most, self.size_mb, is_memory_short=True)
 
     @property
     def size_bytes(self) -> int:
@@ -76,7 +91,9 @@ class Limits:
             raise PictureError(
                 f"the picture has {width} × {height} pixels; {self.megapixels} megapixels and "
                 f"{LONGEST_SIDE} pixels a side are the most",
-                hint="Save it smaller, or raise APPLIANCE_INSPECT__PICTURE_MEGAPIXELS.",
+                hint="Save it smaller, or give the station more memory: there is no more free."
+                if self.is_memory_short
+                else "Save it smaller, or raise APPLIANCE_INSPECT__PICTURE_MEGAPIXELS.",
             )
 
 

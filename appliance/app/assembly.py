@@ -9,9 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import psutil
 
-from appliance import __version__
+from appliance import __version__, resources
 from appliance.app.choices import ANY, AUTO, backends, choices, obstacle
 from appliance.catalog.inspection import inspect_onnx
 from appliance.catalog.library import Library, builtin_models_dir
@@ -194,12 +193,11 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
 
 
 def hardware() -> dict[str, str]:
-    """What this machine has to see with."""
-    memory_gb = psutil.virtual_memory().total / 1e9
+    """What this machine has to see with, and how much of it the station may use."""
     streamer = re.search(r"GStreamer:\s*(\S+)", cv2.getBuildInformation())
     return {
-        "Processor": f"{psutil.cpu_count(logical=False) or '–'} cores",
-        "Memory": f"{memory_gb:.1f} GB",
+        "Processor": str(resources.cores()),
+        "Memory": str(resources.memory()),
         "NVIDIA GPU": "found" if Path("/dev/nvidiactl").exists() else "none",
         "OpenCV with GStreamer": streamer.group(1).lower() if streamer else "no",
     }

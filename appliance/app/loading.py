@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from appliance import tasks
 from appliance.app.budget import Budget
 from appliance.catalog.card import Card
@@ -14,6 +12,7 @@ from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.sidecar import EngineFile, file_sha256
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
+from appliance.resources import cores
 from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
 from appliance.tasks import Task
@@ -100,5 +99,4 @@ class Loader:
         return ServedModel(name, engine, task, letterbox_of(model.card), rules, model.labels.names)
 
     def _frames_at_once(self) -> int:
-        cores = psutil.cpu_count(logical=False) or 1
-        return 2 if cores > 1 and self._models == 1 else 1
+        return 2 if cores().physical > 1 and self._models == 1 else 1

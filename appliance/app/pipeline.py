@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from appliance import __version__
@@ -32,6 +33,7 @@ from appliance.pipeline.stats import CameraStats
 from appliance.publish.metrics import Metrics
 from appliance.readings import StoreReading
 from appliance.registry import plugins
+from appliance.resources import memory
 from appliance.settings import Camera as CameraSettings
 from appliance.settings import Settings
 from appliance.settings.tokens import notices
@@ -70,8 +72,10 @@ def camera_spec(key: str, camera: CameraSettings) -> CameraSpec:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """How large a picture may be that a person brings."""
-    return Limits(settings.inspect.picture_megapixels, settings.inspect.picture_mb)
+    """How large a picture may be that a person brings: no larger than there is memory for now."""
+    asked = settings.inspect
+    limits = Limits(asked.picture_megapixels, asked.picture_mb)
+    return limits.within(memory().available_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Pipeline:
             heartbeat=self._heartbeat,
             clock_ns=CLOCK_NS,
         )
-        self.inspector = Inspector(self._loop.inspect, limits=limits_of(settings))
+        self.inspector = Inspector(self._loop.inspect, limits=partial(limits_of, settings))
         self.snapshots = Snapshots(frozenset(settings.cameras))
         self.overrides = Overrides(
             Detecting(settings.detection.confidence, settings.detection.classes),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from appliance.engines import Backend
 from appliance.errors import EngineError
+from appliance.resources import cores, memory
 from appliance.runtimes import (
     BuildOptions,
     Device,
@@ -36,9 +37,8 @@ class CpuEngine:
     """A session on the CPU, and a thread for each frame in flight."""
 
     def __init__(self, path: Path, contract: ModelContract, options: EngineOptions) -> None:
-        cores = psutil.cpu_count(logical=False) or 1
         at_once = options.in_flight * options.engines
-        threads = options.threads or max(1, cores // at_once)
+        threads = options.threads or max(1, cores().physical // at_once)
         before_bytes = psutil.Process().memory_info().rss
         self._failures = onnxruntime.failures()
         self._session = onnxruntime.session(
@@ -110,14 +110,14 @@ class CpuEngine:
 def device() -> Device:
     """The processor. Its serial is the same on all of its kind: they compute alike."""
     name, flags = _processor()
-    memory = psutil.virtual_memory()
+    free = memory()
     return Device(
         name=name,
         arch=platform.machine(),
         software="",
         serial=hashlib.sha256(f"{name} {flags}".encode()).hexdigest()[:16],
-        memory_bytes=memory.total,
-        memory_free_bytes=memory.available,
+        memory_bytes=free.total_bytes,
+        memory_free_bytes=free.available_bytes,
     )
 
 

@@ -16,6 +16,9 @@ from typing import TypeVar
 import psutil
 from loguru import logger
 
+from appliance import resources
+from appliance.resources import Cores, Memory
+
 T = TypeVar("T")
 
 
@@ -66,6 +69,8 @@ class HardwareReading:
         memory_total_bytes: of the whole machine.
         load: programs that wanted a core, means of the last 1, 5 and 15 minutes.
         cores: logical ones.
+        own_memory: what the station may take of the memory.
+        own_cores: what it may use of the cores.
         temperatures: one for each chip that has a sensor; many machines show none.
         gpus: empty where there is no NVIDIA GPU or its driver does not answer.
     """
@@ -78,6 +83,8 @@ class HardwareReading:
     memory_total_bytes: int
     load: tuple[float, float, float]
     cores: int
+    own_memory: Memory
+    own_cores: Cores
     temperatures: tuple[Temperature, ...] = ()
     gpus: tuple[Gpu, ...] = ()
 
@@ -114,6 +121,7 @@ class Hardware:
         """Everything at this moment; takes some milliseconds."""
         disk = psutil.disk_usage(str(self._state_folder))
         memory = psutil.virtual_memory()
+        own_cores = resources.cores()
         return HardwareReading(
             disk_free_bytes=disk.free,
             disk_total_bytes=disk.total,
@@ -122,7 +130,9 @@ class Hardware:
             memory_used_bytes=memory.total - memory.available,
             memory_total_bytes=memory.total,
             load=os.getloadavg(),
-            cores=psutil.cpu_count() or 1,
+            cores=own_cores.machine,
+            own_memory=resources.memory(),
+            own_cores=own_cores,
             temperatures=read_temperatures(),
             gpus=() if self._nvml is None else read_gpus(self._nvml),
         )

@@ -78,10 +78,10 @@ class Inspector(Part):
 
     Args:
         inspect: hands a picture to the loop.
-        limits: of the pictures.
+        limits: of the pictures, as they are now.
     """
 
-    def __init__(self, inspect: Inspect, *, limits: Limits) -> None:
+    def __init__(self, inspect: Inspect, *, limits: Callable[[], Limits]) -> None:
         super().__init__("inspector")
         self.limits = limits
         self._inspect = inspect
@@ -148,7 +148,7 @@ class Inspector(Part):
 
     def _look(self, inquiry: Inquiry) -> Inspection:
         began_s = time.monotonic()
-        picture = read_picture(inquiry.data, self.limits)
+        picture = read_picture(inquiry.data, self.limits())
         floor = min(FLOOR, inquiry.confidence)
         inquiry.engines = self._inspect(inquiry.model, picture, partial(_from, floor))
         try:

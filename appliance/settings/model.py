@@ -309,7 +309,8 @@ class Inspect(Section):
 
     picture_megapixels: int = setting(
         40,
-        "Millions of pixels that a picture may have; reading one takes up to 24 bytes for each.",
+        "Millions of pixels that a picture may have, as far as memory is free: reading one takes "
+        "up to 24 bytes for each.",
         example="12",
         ge=1,
         le=80,

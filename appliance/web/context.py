@@ -37,7 +37,7 @@ class TabContext:
         history: the last hour of each camera.
         hardware: the machine now; takes some milliseconds.
         reach: how people get to the page.
-        limits: of pictures that people bring.
+        limits: of pictures that people bring, as they are now.
         usual: what counts as seen, by the settings.
         sessions: who is signed in.
         audit: gets what is done here.
@@ -59,7 +59,7 @@ class TabContext:
     history: Callable[[], Hour]
     hardware: Callable[[], HardwareReading]
     reach: Reach
-    limits: Limits
+    limits: Callable[[], Limits]
     usual: Detecting
     sessions: Sessions
     audit: Audit

@@ -86,13 +86,13 @@ class Inspecting:
     async def _body(self, request: Request) -> bytes:
         """The picture, refused as soon as it is known to be too large."""
         declared = request.headers.get("content-length", "")
-        parts = bytearray()
+        parts, limits = bytearray(), self.limits()
         try:
             if declared.isdecimal():
-                self.limits.check_bytes(int(declared))
+                limits.check_bytes(int(declared))
             async for part in request.stream():
                 parts += part
-                self.limits.check_bytes(len(parts))
+                limits.check_bytes(len(parts))
         except PictureError as error:
             raise TooLargeError(str(error), hint=error.hint) from error
         return bytes(parts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from appliance.pipeline.hardware import Gpu, HardwareReading, Temperature
 from appliance.readings import StationReading
+from appliance.resources import Limit
 from appliance.texts import Texts
 
 DISK_FULL = 0.9
@@ -47,6 +48,7 @@ def measures(
         texts("of {total} GB in use", total=_gb(hardware.memory_total_bytes, texts)),
         hardware.memory_used_bytes / hardware.memory_total_bytes,
     )
+    yield from _allowed(hardware, texts)
     yield Measure(
         texts("Memory of the station"), texts.number(hardware.station_bytes / 1e6, 0), "MB"
     )
@@ -67,6 +69,31 @@ def measures(
     ):
         yield Measure("NVIDIA GPU", texts("none found"), tone="warn")
     yield Measure(texts("Open live views"), texts.whole(reading.viewers))
+
+
+def _allowed(hardware: HardwareReading, texts: Texts) -> Iterator[Measure]:
+    """What the station may use where that is less than the machine has, and by which limit."""
+    memory, cores = hardware.own_memory, hardware.own_cores
+    if memory.limit is Limit.GROUP:
+        used_bytes = memory.total_bytes - memory.available_bytes
+        yield Measure(
+            texts("Memory that the station may take"),
+            _gb(used_bytes, texts),
+            texts(
+                "of {total} GB in use; the limit of its container or service",
+                total=_gb(memory.total_bytes, texts),
+            ),
+            used_bytes / memory.total_bytes,
+        )
+    if cores.limit is not Limit.MACHINE:
+        count = texts.whole(cores.machine)
+        yield Measure(
+            texts("Cores that the station may use"),
+            texts.whole(cores.logical),
+            texts("of {count}; the limit of its container or service", count=count)
+            if cores.limit is Limit.GROUP
+            else texts("of {count}; its CPU affinity", count=count),
+        )
 
 
 def _temperature(sensor: Temperature, texts: Texts) -> Measure:

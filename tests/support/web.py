@@ -33,6 +33,7 @@ from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import Metrics
 from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.redaction import Redactor
+from appliance.resources import Cores, Limit, Memory
 from appliance.settings import Role, Row, User
 from appliance.settings import Web as WebSettings
 from appliance.settings.secrets import normalized
@@ -88,6 +89,8 @@ HARDWARE = HardwareReading(
     memory_total_bytes=7_600_000_000,
     load=(0.5, 0.4, 0.3),
     cores=4,
+    own_memory=Memory(7_600_000_000, 5_700_000_000, 7_600_000_000, Limit.MACHINE),
+    own_cores=Cores(4, 4, 4, Limit.MACHINE),
 )
 SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=False),)
 
@@ -268,7 +271,7 @@ def make_web(
         ),
         start_up=StartUp(lambda: 6.1),
         inspecting=Inspecting(
-            Inspector(looking, limits=LIMITS),
+            Inspector(looking, limits=lambda: LIMITS),
             Snapshots(frozenset({"gate", "dock"})),
             frozenset({"bright-spots"}),
         ),
@@ -341,7 +344,7 @@ def tab_context(
         history=History([camera.key for camera in reading.cameras], Clock()).hour,
         hardware=lambda: HARDWARE,
         reach=Reach(WebSettings(ca_file=ca_file), interfaces=list, own_name=lambda: "hall3"),
-        limits=LIMITS,
+        limits=lambda: LIMITS,
         usual=USUAL,
         sessions=sessions or make_sessions(Clock()),
         audit=audit or Audits(),

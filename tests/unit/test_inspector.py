@@ -50,7 +50,7 @@ def make():
     made = []
 
     def one(inspect, limits=None):
-        made.append(Inspector(inspect, limits=limits or Limits()))
+        made.append(Inspector(inspect, limits=lambda: limits or Limits()))
         made[-1].start()
         return made[-1]
 
@@ -230,7 +230,7 @@ from appliance.pipeline.inspector import Inspector
 from tests.unit.test_inspector import done, encoded, seen
 from PIL import Image
 
-one = Inspector(lambda *_: done(seen()), limits=Limits())
+one = Inspector(lambda *_: done(seen()), limits=Limits)
 one.start()
 data = encoded(Image.new("RGB", (5000, 4000), "teal"), "JPEG")
 for inquiry in [one.ask(data, "m", 0.5) for _ in range(int(sys.argv[1]))]:

@@ -275,3 +275,17 @@ def test_the_peak_is_a_few_times_the_picture():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert int(grown_kib.stdout) * 1024 < 5 * 3 * 6000 * 5000
+
+
+@pytest.mark.parametrize(
+    ("available_mb", "megapixels"), [(2000, 40), (1024, 40), (700, 26), (100, 1), (0, 1)]
+)
+def test_a_picture_may_be_no_larger_than_there_is_memory_for(available_mb, megapixels):
+    """What is left over 24 bytes for each pixel, and the reason where that is what holds."""
+    limits = LIMITS.within(available_mb * 1_000_000)
+    assert limits.megapixels == megapixels
+    with pytest.raises(PictureError) as caught:
+        limits.check_pixels((10_000, 10_000))
+    is_setting = "APPLIANCE_INSPECT__PICTURE_MEGAPIXELS" in caught.value.hint
+    assert is_setting == (megapixels == LIMITS.megapixels)
+    assert ("more memory" in caught.value.hint) != is_setting

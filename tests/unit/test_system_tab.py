@@ -12,6 +12,7 @@ from appliance.logs import LogLine
 from appliance.pipeline.hardware import Gpu, Temperature
 from appliance.pipeline.history import History
 from appliance.readings import OverrideReading
+from appliance.resources import Cores, Limit, Memory
 from appliance.settings import Row
 from appliance.values import CameraState, EngineState, Health
 from appliance.web.machine import measures
@@ -234,6 +235,22 @@ def test_the_machine_is_told_in_units_that_people_know():
         "Open live views": "2",
     }
     assert tones == {}
+
+
+def test_a_limit_that_holds_is_told_with_what_it_leaves():
+    """A container's memory and its share of the cores, or an affinity; else no word of it."""
+    shown, _ = figures(
+        own_memory=Memory(700_000_000, 300_000_000, 7_600_000_000, Limit.GROUP),
+        own_cores=Cores(1, 1, 4, Limit.GROUP),
+    )
+    assert shown["Memory that the station may take"] == (
+        "0.4 of 0.7 GB in use; the limit of its container or service"
+    )
+    assert shown["Cores that the station may use"] == (
+        "1 of 4; the limit of its container or service"
+    )
+    shown, _ = figures(own_cores=Cores(1, 2, 4, Limit.AFFINITY))
+    assert shown["Cores that the station may use"] == "2 of 4; its CPU affinity"
 
 
 def test_heat_and_a_full_disk_are_marked():

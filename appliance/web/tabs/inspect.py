@@ -20,7 +20,7 @@ def build(context: TabContext, _: gr.Blocks) -> None:
         "inspect.html",
         cameras=reading.cameras,
         models=[engine.model for engine in reading.engines],
-        limits=context.limits,
+        limits=context.limits(),
         usual=context.usual,
     )
 
