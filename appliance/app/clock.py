@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 from appliance import __released__
 
+RELEASED_S = datetime.fromisoformat(__released__).replace(tzinfo=UTC).timestamp()
+
 wall_s = time.time  # noqa: TID251 - the one wall clock, injected from here; only ever a label
 
 
@@ -18,7 +20,7 @@ def clock_doubt(now_s: float) -> str:
         now_s: wall clock, seconds since 1970.
     """
     now = datetime.fromtimestamp(now_s, UTC)
-    if now >= datetime.fromisoformat(__released__).replace(tzinfo=UTC):
+    if now_s >= RELEASED_S:
         return ""
     return (
         f"the clock says {now:%Y-%m-%d}, which is before this release was made ({__released__}): "

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from appliance import __version__
 from appliance.app.assembly import verify_folder
-from appliance.app.clock import wall_s
+from appliance.app.clock import RELEASED_S, wall_s
 from appliance.app.preparer import Preparer
 from appliance.buffers import Lease
 from appliance.capture import sources
@@ -17,6 +17,7 @@ from appliance.capture.contract import CameraSpec, Source, choose
 from appliance.capture.timing import Timing
 from appliance.errors import ApplianceError
 from appliance.pictures import Limits
+from appliance.pipeline.clock_watch import ClockWatch
 from appliance.pipeline.collector import Collector, Keeping
 from appliance.pipeline.encoder import LiveEncoder, LivePicture, Paint, burn
 from appliance.pipeline.engine_room import EngineRoom
@@ -40,6 +41,7 @@ from appliance.settings.tokens import notices
 from appliance.stores import Audit
 from appliance.values import Result, Stage
 
+CLOCK_FILE = "clock"  # in the state folder
 JOIN_S = 2.0
 CLOCK_NS = time.monotonic_ns
 
@@ -147,6 +149,13 @@ class Pipeline:
             labels=self._loop.labels,
             wall_s=wall_s,
         )
+        self._watch = ClockWatch(
+            settings.paths.state / CLOCK_FILE,
+            wall_s=wall_s,
+            clock_ns=CLOCK_NS,
+            right_from_s=RELEASED_S,
+            on_jump=lambda told: around.audit.note("clock_jump", detail=told),
+        )
         self._bring_engines(settings)
         self.station = self._seen_as_a_whole(settings, around)
         self.metrics = Metrics(self.station.reading, version=__version__)
@@ -169,7 +178,7 @@ class Pipeline:
             Keeping(settings.verify.pictures, settings.verify.picture_days),
             on_enough=self._room.again,
             clock_ns=CLOCK_NS,
-            wall_s=wall_s,
+            watch=self._watch,
         )
 
     def _seen_as_a_whole(self, settings: Settings, around: Surroundings) -> Station:
@@ -192,6 +201,7 @@ class Pipeline:
             saving=lambda: {"verify_pictures": self._collector.trouble()},
             notices=lambda: tuple(notices(settings.auth.tokens, wall_s())),
             override=self.overrides.reading,
+            look_at_clock=self._watch.look,
         )
 
     def _made(self, settings: Settings) -> dict[str, Camera]:

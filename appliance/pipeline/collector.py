@@ -2,14 +2,14 @@
 
 Nobody has a shell on the box to put pictures there. So the station takes some of its own, where it
 was told to: one now and then, so that they differ, until each model has as many as were asked for.
-Where they may grow no older than some days, new ones take the place of the old.
+Where they may grow no older than some days, new ones take the place of the old: a few at a time,
+and only while the clock can be believed.
 
 While the disk is full, or its folder cannot be written, it keeps none, says so, and tries again
 with every picture that is due.
 """
 
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -22,16 +22,15 @@ from typing_extensions import override
 
 from appliance.buffers import Lease
 from appliance.errors import StoreError
+from appliance.pipeline.ageing import TIDY_EVERY_S, Ageing, own_pictures
+from appliance.pipeline.clock_watch import ClockWatch
 from appliance.pipeline.part import Part
 from appliance.stores.room import ask_for_room
 from appliance.values import Result
 
 PERIOD_S = 30.0
-TIDY_EVERY_S = 3600.0
-DAY_S = 86400.0
 PAUSED = "Saving of pictures to verify with is paused"
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
-_OWN = re.compile(r"\.?[a-z0-9_]+-[a-z0-9_]{8}\.jpg")  # as they are named below
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Collector(Part):
         on_enough: gets a model's name once, when its last picture lies there.
         keeping: how many, and for how long.
         clock_ns: monotonic.
-        wall_s: wall clock, against which files are aged.
+        watch: over the wall clock, by which files are aged.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Collector(Part):
         *,
         on_enough: Callable[[str], None],
         clock_ns: Callable[[], int],
-        wall_s: Callable[[], float],
+        watch: ClockWatch,
     ) -> None:
         super().__init__("collector")
         self._folders = folders
@@ -75,7 +74,7 @@ class Collector(Part):
         self._keeping = keeping
         self._on_enough = on_enough
         self._clock_ns = clock_ns
-        self._wall_s = wall_s
+        self._ageing = Ageing(keeping.days, watch=watch, clock_ns=clock_ns)
         self._changed = threading.Condition()
         self._waiting: tuple[Result, Lease] | None = None
         self._trouble = ""
@@ -108,7 +107,9 @@ class Collector(Part):
     @override
     def _run(self) -> None:
         for folder in self._folders.values():
-            _remove(folder, lambda path: path.name.startswith("."))  # begun by the run before
+            for path in own_pictures(folder):
+                if path.name.startswith("."):  # begun by the run before
+                    path.unlink(missing_ok=True)
         while not self._stop.is_set():
             self._forget_old()
             if (job := self._next()) is not None:
@@ -118,7 +119,7 @@ class Collector(Part):
         model = self._models[result.camera]
         try:
             with lease:
-                _keep(lease, self._folders[model], result)
+                self._ageing.taken(_keep(lease, self._folders[model], result))
         except (OSError, StoreError) as error:
             self._pause(model, error)
         except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
@@ -137,16 +138,17 @@ class Collector(Part):
             return None if self._stop.is_set() else job
 
     def _forget_old(self) -> None:
-        """Remove those of the station's own pictures that are too old; others take their place."""
-        if not self._keeping.days:
+        """Others take the place of what is too old."""
+        try:
+            gone = self._ageing.forget(self._folders)
+        except OSError as error:  # as when somebody clears the folder meanwhile
+            logger.warning("verify pictures: the old ones stay for now: {}", error)
             return
-        oldest_s = self._wall_s() - self._keeping.days * DAY_S
-        for model, folder in self._folders.items():
-            gone = _remove(folder, lambda path: path.stat().st_mtime < oldest_s)
-            if gone:
-                logger.bind(model=model).info("verify pictures: {} were too old", gone)
+        for model, count in gone.items():
+            if count:
+                logger.bind(model=model).info("verify pictures: {} were too old", count)
                 with self._changed:
-                    self._missing[model] = self._keeping.wanted - _count(folder)
+                    self._missing[model] = self._keeping.wanted - _count(self._folders[model])
 
     def _pause(self, model: str, error: OSError | StoreError) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -173,17 +175,11 @@ def _count(folder: Path) -> int:
     return sum(path.is_file() for path in pictures)
 
 
-def _remove(folder: Path, is_meant: Callable[[Path], bool]) -> int:
-    """Remove those of the station's own pictures that are meant; how many it were."""
-    own = [path for path in folder.glob("*") if _OWN.fullmatch(path.name) and path.is_file()]
-    gone = [path for path in own if is_meant(path)]
-    for path in gone:
-        path.unlink(missing_ok=True)
-    return len(gone)
-
-
-def _keep(lease: Lease, folder: Path, result: Result) -> None:
+def _keep(lease: Lease, folder: Path, result: Result) -> Path:
     """Write one picture, whole or not at all; its name is never taken yet.
+
+    Returns:
+        Where it is.
 
     Raises:
         OSError: the folder cannot be written.
@@ -200,7 +196,7 @@ def _keep(lease: Lease, folder: Path, result: Result) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(jpeg.tobytes())
-        hidden.rename(hidden.with_name(hidden.name.removeprefix(".")))
+        return hidden.rename(hidden.with_name(hidden.name.removeprefix(".")))
     except OSError:
         hidden.unlink()
         raise

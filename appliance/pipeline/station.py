@@ -49,6 +49,7 @@ class Station:
         saving: why pictures are not kept now, by their kind; empty where they are.
         notices: what needs a person soon.
         override: what acts in the place of the settings of detection.
+        look_at_clock: finds out whether somebody has set the wall clock.
     """
 
     cameras: Mapping[str, Camera]
@@ -69,6 +70,7 @@ class Station:
     saving: Callable[[], Mapping[str, str]] = dict
     notices: Callable[[], tuple[str, ...]] = tuple
     override: Callable[[], OverrideReading | None] = lambda: None
+    look_at_clock: Callable[[], None] = lambda: None
 
     def reading(self) -> StationReading:
         """Everything at this moment."""
@@ -100,7 +102,8 @@ class Station:
         )
 
     def sample(self) -> None:
-        """Once a second: let the cameras' histories grow."""
+        """Once a second: let the cameras' histories grow, and look at the clock."""
+        self.look_at_clock()
         for key, camera in self.cameras.items():
             status = camera.status()
             live = status.state is CameraState.LIVE

@@ -11,7 +11,7 @@ class Audit(Protocol):
 
         Args:
             what: as "sign_in", "sign_in_refused", "sign_out", "session_revoked", "override_set",
-                "override_cleared", "export", "model_change".
+                "override_cleared", "export", "model_change", "clock_jump".
             user: who did it; empty where nobody is known.
             address: from where.
             detail: what a reader wants to know beside; never a secret.

@@ -27,6 +27,7 @@ DONE = {
     "override_cleared": marked("Override cleared"),
     "export": marked("Export"),
     "model_change": marked("Model change"),
+    "clock_jump": marked("Clock jump"),
 }
 
 Choices = list[tuple[str, str]]
