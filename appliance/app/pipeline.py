@@ -91,6 +91,7 @@ class Surroundings:
         log_lines: counts what was logged, by level.
         audit: gets every engine that is put in place.
         store: the database's reading.
+        age_s: seconds since the station's start.
     """
 
     publish: Callable[[LivePicture], None]
@@ -99,6 +100,7 @@ class Surroundings:
     log_lines: Callable[[], Mapping[str, int]]
     audit: Audit
     store: Callable[[], StoreReading]
+    age_s: Callable[[], float]
 
 
 class Pipeline:
@@ -126,7 +128,7 @@ class Pipeline:
         self.models = {
             key: camera.model or settings.model for key, camera in settings.cameras.items()
         }
-        self.start_up = StartUp()
+        self.start_up = StartUp(around.age_s)
         self._audit = around.audit
         self._stats = {key: CameraStats(CLOCK_NS) for key in settings.cameras}
         self.history = History(tuple(settings.cameras), CLOCK_NS)

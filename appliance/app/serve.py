@@ -21,6 +21,7 @@ from appliance.delivery.results import last_update
 from appliance.logs import Ring
 from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
+from appliance.pipeline.start_up import process_age_s
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
 from appliance.redaction import Redactor
 from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
@@ -72,13 +73,20 @@ class Manager:
         return min(PERIOD_S, self.watchdog_s / 4) if self.watchdog_s else PERIOD_S
 
 
-def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
+def run(
+    loaded: Loaded,
+    ring: Ring,
+    manager: Manager,
+    *,
+    age_s: Callable[[], float] = process_age_s,
+) -> None:
     """Run the station until a signal ends it.
 
     Args:
         loaded: settings and where they came from.
         ring: the last log lines, for the page.
         manager: who watches over this process.
+        age_s: seconds since the start, where it is not the process's.
 
     Raises:
         StoreError: another station runs on the same state.
@@ -94,7 +102,7 @@ def run(loaded: Loaded, ring: Ring, manager: Manager) -> None:
     ):
         languages = Languages(settings.web.language)
         hub, streams = _watched(settings, stores.sessions)
-        pipeline = _pipeline(settings, ring, (hub, streams, stores))
+        pipeline = _pipeline(settings, ring, (hub, streams, stores), age_s)
         supervisor = Supervisor(pipeline.station, notify, period_s=manager.period_s)
         kiosk = Kiosk(hub, kiosk_listener, settings, languages)
 
@@ -189,7 +197,7 @@ def _watched(settings: Settings, sessions: Sessions) -> tuple[LiveHub, Streams]:
     return hub, Streams(cameras=cameras, seat=hub.seat, clock_ns=time.monotonic_ns)
 
 
-def _pipeline(settings: Settings, ring: Ring, ends: Ends) -> Pipeline:
+def _pipeline(settings: Settings, ring: Ring, ends: Ends, age_s: Callable[[], float]) -> Pipeline:
     hub, streams, stores = ends
     around = Surroundings(
         publish=hub.publish,
@@ -198,6 +206,7 @@ def _pipeline(settings: Settings, ring: Ring, ends: Ends) -> Pipeline:
         log_lines=ring.counts,
         audit=stores.audit,
         store=stores.database.reading,
+        age_s=age_s,
     )
     pipeline = Pipeline(settings, around)
     hub.connect(pipeline.encoder, pipeline.station.reading)

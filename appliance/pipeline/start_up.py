@@ -20,11 +20,17 @@ def process_age_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
+def stopwatch() -> Callable[[], float]:
+    """Seconds from now on, for a station that begins where its process has done something else."""
+    begin_s = time.monotonic()
+    return lambda: time.monotonic() - begin_s
+
+
 class StartUp:
     """Notes when each stage was reached first, and says so once in the log.
 
     Args:
-        age_s: seconds since the process started.
+        age_s: seconds since the station's start, which is the process's unless it did more.
     """
 
     def __init__(self, age_s: Callable[[], float] = process_age_s) -> None:
@@ -33,7 +39,7 @@ class StartUp:
 
     @property
     def reached_s(self) -> Mapping[Stage, float]:
-        """Seconds from the start of the process to each stage that was reached."""
+        """Seconds from the start to each stage that was reached."""
         return dict(self._reached_s)
 
     def reached(self, stage: Stage) -> None:

@@ -13,6 +13,7 @@ import cv2
 import httpx
 import pytest
 
+from appliance.settings.model import MOST_PICTURE_MB, Inspect
 from appliance.settings.tokens import TokenScope, new_token
 from appliance.web.routes import RULES
 from tests.support.browser import (
@@ -37,6 +38,7 @@ from tests.support.process import (
 from tests.support.proxies import (
     CADDYFILE,
     NGINX_CONF,
+    OPERATE,
     PROGRAMS,
     PROXIES,
     Proxy,
@@ -365,6 +367,13 @@ def test_proxies_let_through_what_the_station_takes():
     (caddy_mb,) = re.findall(r"max_size (\d+)MB", CADDYFILE.read_text())
     assert int(nginx_mb) * 10**6 > largest
     assert int(caddy_mb) * 10**6 > largest
+
+
+def test_the_document_says_how_large_bodies_may_be():
+    """For a proxy of another make: the setting, its default and its largest value."""
+    megabytes = Inspect.model_fields["picture_mb"]
+    told = f"`APPLIANCE_INSPECT__PICTURE_MB`, which\n  is {megabytes.default} MB by default and "
+    assert f"{told}{MOST_PICTURE_MB} MB at most" in OPERATE.read_text()
 
 
 def test_caddy_serves_a_certificate_of_ones_own(tmp_path):

@@ -12,6 +12,10 @@ from tests.support.process import write_clip
 from tests.support.web import cheap_hash
 
 
+def progress(_stage, _share):
+    """Told to nobody."""
+
+
 @pytest.fixture
 def environ(tmp_path):
     """A box that has model and clip already, so that nothing is downloaded."""
@@ -32,8 +36,8 @@ def environ(tmp_path):
 @pytest.mark.slow
 def test_the_stage_is_a_station_that_can_start(environ):
     """One camera plays the clip, one administrator signs in with the password that is told."""
-    said = []
-    stage = prepare_demo(environ, said.append)
+    said, stages = [], []
+    stage = prepare_demo(environ, said.append, lambda stage, _: stages.append(stage))
     settings = load(stage.environ).settings
     assert settings.cameras["street"].url.endswith("/demo/street.mp4")
     (user,) = settings.auth.users
@@ -42,12 +46,15 @@ def test_the_stage_is_a_station_that_can_start(environ):
     assert verify_password(user.hash.get_secret_value(), password)
     assert "http://127.0.0.1:8123/cam/" in stage.welcome
     assert any("bright-spots" in sentence for sentence in said)
+    assert "Optimizing the graph" in stages
 
 
 @pytest.mark.slow
 def test_every_run_has_its_own_password(environ):
     """No demonstration in the world shares one, and none is kept."""
-    users = {prepare_demo(environ, str).environ["APPLIANCE_AUTH__USERS"] for _ in range(2)}
+    users = {
+        prepare_demo(environ, str, progress).environ["APPLIANCE_AUTH__USERS"] for _ in range(2)
+    }
     assert len(users) == 2
 
 
@@ -59,7 +66,7 @@ def test_what_a_person_has_set_wins(environ):
         "APPLIANCE_STATION__NAME": "Mine",
     }
     mine = {**environ, **own}
-    stage = prepare_demo(mine, str)
+    stage = prepare_demo(mine, str, progress)
     settings = load(stage.environ).settings
     assert [user.name for user in settings.auth.users] == ["ada"]
     assert settings.station.name == "Mine"
