@@ -122,6 +122,17 @@ def test_old_events_go_when_new_ones_come(log, database, wall):
     assert set(kinds(log)) == {"younger", "new"}
 
 
+def test_a_clock_that_jumps_years_ahead_takes_a_tenth_of_the_events_at_a_time(log, database, wall):
+    """They are all too old at once; what is known does not go in a hurry."""
+    event = {"at_s": wall.now_s, "what": "x", "user": "", "address": "", "detail": ""}
+    rows = [event] * (10 * module.TIDY_EVERY - 1)
+    database.submit(lambda connection: connection.execute(insert(audit), rows)).result(20)
+    wall.now_s += 9 * 365 * DAY_S
+    log.note("new")
+    written(database)
+    assert len(log.newest(2 * len(rows))) == 9 * module.TIDY_EVERY
+
+
 @pytest.mark.slow
 def test_memory_and_disk_stay_bounded_over_many_events(log, database, tmp_path):
     """When a hundred thousand are kept, the oldest go, and the file grows no further."""
