@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
+
+from appliance import resources
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -64,8 +65,8 @@ def write(name: str, rows: Sequence[Row], versions: dict[str, str]) -> Path:
     document = {
         "machine": {
             "processor": _processor(),
-            "cores": psutil.cpu_count(logical=False),
-            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+            "cores": resources.cores().physical,
+            "memory_gb": round(resources.memory().total_bytes / 1e9, 1),
             "system": f"{platform.system()} {platform.release()}",
         },
         "versions": versions,
