@@ -279,7 +279,6 @@ def _policy(settings: Settings, roles: Mapping[str, Role]) -> GatePolicy:
         base_path=web.base_path,
         hosts=tuple(web.hosts),
         https=web.https,
-        port=web.port,
         bearers=Bearers(auth.tokens, simple=simple, wall_s=wall_s),
         callers=Callers(web.trusted_proxies, sign_on, roles),
     )

@@ -28,6 +28,7 @@ from appliance.web.asgi import (
     cookie_of,
     header,
     note_language,
+    read_target,
     texts_of,
 )
 from appliance.web.bodies import call_limited, finishing, forget_encodings, while_true
@@ -48,7 +49,9 @@ UNANSWERED = {
 }
 # Of one session, streams included: a page of Gradio loads some hundred files at once by HTTP/2.
 REQUESTS_AT_A_TIME = 200
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
+_HOST = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?"
+)
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
 
@@ -60,7 +63,6 @@ class GatePolicy:
         base_path: "" or as "/cam".
         hosts: names by which the page may be called, beside addresses and the box's own names.
         https: a proxy in front speaks TLS.
-        port: the page's own.
         bearers: judges machines' tokens; refuses them all unless told of some.
         callers: reads who calls; trusts no proxy unless told of one.
     """
@@ -68,19 +70,24 @@ class GatePolicy:
     base_path: str
     hosts: tuple[str, ...]
     https: bool
-    port: int
     bearers: Bearers = field(default_factory=lambda: Bearers((), simple=None, wall_s=lambda: 0.0))
     callers: Callers = field(default_factory=Callers)
 
-    @property
-    def cookie(self) -> str:
-        """The session cookie's name; with TLS one that browsers bind to this host.
+    def cookie_name(self, scope: Scope) -> str:
+        """The session cookie's name for whoever calls; with TLS one that binds it to this host.
 
-        Browsers part cookies by host, not by port: two stations on one host would sign each
-        other's people out, so each has a name of its own.
+        Browsers separate cookies by host, not by port: two stations on one host would sign each
+        other's people out. So the name follows the port that the browser calls. The station's own
+        may be another, and the same in each container; and a copy of its state knows no better.
         """
-        place = hashlib.sha256(f"{self.port}{self.base_path}".encode()).hexdigest()[:8]
-        return f"__Host-appliance-{place}" if self.https else f"appliance-{place}"
+        host = _HOST.fullmatch(header(scope, b"host"))
+        port = (host["port"] or "") if host is not None else ""
+        mark = hashlib.sha256(f"{port}{self.base_path}".encode()).hexdigest()[:8]
+        return f"__Host-appliance-{mark}" if self.https else f"appliance-{mark}"
+
+    def token_of(self, scope: Scope) -> str:
+        """What the session cookie holds; nothing without one."""
+        return cookie_of(scope, self.cookie_name(scope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,7 @@ class Gate:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        read_target(scope)
         self._policy.callers.read(scope)
         note_language(scope, self._languages)
         if scope["type"] == "http":
@@ -196,12 +204,14 @@ class Gate:
 
     def _refusal(self, scope: Scope, rule: Rule | None) -> Refusal | None:
         """The answer to a request that may not pass; None where it may."""
+        if rule is not None and rule.audience is Audience.ANYBODY:
+            return None
         if not self._host_is_ours(scope):
             return Refusal(421, marked("This name is not served here. Set APPLIANCE_WEB__HOSTS."))
         base = self._policy.base_path
         if base and scope["path"] == base and scope["method"] in SAFE_METHODS:
             return Refusal(307, location=f"{base}/")  # as people type it
-        if bearer_of(scope) and cookie_of(scope, self._policy.cookie):
+        if bearer_of(scope) and self._policy.token_of(scope):
             return Refusal(400, marked("Send a token or a session, not both."))
         wanted = self._scope_wanted(scope, rule)
         if wanted is not None:
@@ -219,7 +229,7 @@ class Gate:
             return None
         if isinstance(rule.audience, TokenScope):
             return rule.audience
-        has_session = bool(cookie_of(scope, self._policy.cookie))
+        has_session = bool(self._policy.token_of(scope))
         brought = bearer_of(scope) or (not has_session and password_of(scope))
         return rule.opened_by if brought else None
 
@@ -261,11 +271,11 @@ class Gate:
         host = _HOST.fullmatch(header(scope, b"host"))
         if host is None:
             return False
-        name = (host["v6"] or host["name"]).lower()
+        name = (host["v6"] or host["name"]).lower().removesuffix(".")
         return name in self._hosts or _is_address(name)
 
     def _session(self, scope: Scope) -> Session | None:
-        token = cookie_of(scope, self._policy.cookie)
+        token = self._policy.token_of(scope)
         session = self._sessions.find(token) if token else None
         vouched: Vouched | None = scope[VOUCHED_KEY]
         if session and vouched and vouched != Vouched(session.user, session.role):

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.staticfiles import StaticFiles
 
 from appliance.texts import Languages
-from appliance.web.asgi import App, Receive, Scope, Send, header, texts_of
+from appliance.web.asgi import App, Receive, Scope, Send, header, read_target, texts_of
 from appliance.web.live import LiveHub
 from appliance.web.plain import secured_application
 from appliance.web.reach import Place
@@ -63,6 +63,7 @@ def kiosk_application(
 def _for_this_box_alone(app: App, refuse: App) -> App:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        read_target(scope)
         if scope["type"] == "lifespan" or _is_own(scope):
             await app(scope, receive, send)
         elif scope["type"] == "websocket":

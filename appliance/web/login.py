@@ -22,7 +22,7 @@ from appliance.settings import Role, User
 from appliance.settings.secrets import DUMMY_HASH, verify_password
 from appliance.stores import Audit
 from appliance.texts import marked
-from appliance.web.asgi import cookie_of, header, texts_of
+from appliance.web.asgi import header, texts_of
 from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
 from appliance.web.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
 from appliance.web.sessions import Sessions
@@ -141,7 +141,8 @@ class Login:
         self._audit.note("sign_out", user=user, address=address)
         ask = f"?{LEFT}" if request.scope[VOUCHED_KEY] else ""
         response = RedirectResponse(f"{self._policy.base_path}/login{ask}", status_code=303)
-        response.delete_cookie(self._policy.cookie, path="/", secure=self._policy.https)
+        cookie = self._policy.cookie_name(request.scope)
+        response.delete_cookie(cookie, path="/", secure=self._policy.https)
         return response
 
     def _enter(
@@ -149,12 +150,12 @@ class Login:
     ) -> Response:
         """A new session, its token in the answer's cookie; the session before is over."""
         address = request.scope[ADDRESS_KEY]
-        self._sessions.close(cookie_of(request.scope, self._policy.cookie))
+        self._sessions.close(self._policy.token_of(request.scope))
         agent = header(request.scope, b"user-agent")
         token = self._sessions.open(user, role, address=address, agent=agent)
         self._audit.note("sign_in", user=user, address=address, detail=detail)
         response.set_cookie(
-            self._policy.cookie,
+            self._policy.cookie_name(request.scope),
             token,
             path="/",
             httponly=True,

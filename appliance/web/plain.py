@@ -1,7 +1,7 @@
 """Applications that stand before no gate: headers and language are as behind it all the same."""
 
 from appliance.texts import Languages
-from appliance.web.asgi import App, Message, Receive, Scope, Send, note_language
+from appliance.web.asgi import App, Message, Receive, Scope, Send, note_language, read_target
 from appliance.web.headers import secured
 
 
@@ -10,6 +10,7 @@ def secured_application(app: App, languages: Languages) -> App:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
+            read_target(scope)
             note_language(scope, languages)
 
         async def secure(message: Message) -> None:

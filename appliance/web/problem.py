@@ -24,7 +24,7 @@ def problem_application(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.mount(f"{base}/static/public", StaticFiles(directory=STATIC / "public"))
 
-    @app.get(f"{base}/api/health")
+    @app.api_route(f"{base}/api/health", methods=["GET", "HEAD"])
     async def health() -> Response:
         return JSONResponse({"status": "live"})
 

@@ -16,8 +16,15 @@ KIB = 1024
 
 
 class Audience(Enum):
-    """Who may call a route, beside a role and the bearer of a token."""
+    """Who may call a route, beside a role and the bearer of a token.
 
+    Attributes:
+        ANYBODY: whatever the host and all else that the request says: load balancers know no name
+            of ours, and bring what they bring.
+        STRANGER: whoever is not signed in, and calls the page by a name that is ours.
+    """
+
+    ANYBODY = "anybody"
     STRANGER = "stranger"
 
 
@@ -66,7 +73,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/login", Audience.STRANGER, "GET", "HEAD"),
     _rule(r"/login", Audience.STRANGER, "POST", body_limit=4 * KIB),
     _rule(r"/static/public/[a-z0-9._-]+", Audience.STRANGER),
-    _rule(r"/api/health", Audience.STRANGER),
+    _rule(r"/api/health", Audience.ANYBODY),
     # The authority's certificate: no secret, and who does not trust the page yet must not have to
     # send a password to come to trust it.
     _rule(r"/ca\.crt", Audience.STRANGER),

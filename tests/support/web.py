@@ -57,7 +57,8 @@ from appliance.web.templates import Pages
 from appliance.web.tokens import Bearers
 from tests.support.fakes import Clock, MemoryShelf, wait_until
 
-ORIGIN = "http://127.0.0.1:8080"
+HOST = "127.0.0.1:8080"
+ORIGIN = f"http://{HOST}"
 TOKEN = "a-token-of-the-tests"
 PASSWORDS = {"vera": "v-secret", "otto": "o-secret", "ada": "a-secret"}
 ROLES = {"vera": Role.VIEWER, "otto": Role.OPERATOR, "ada": Role.ADMIN}
@@ -157,6 +158,7 @@ class Web:
         clock: of the sessions.
         encoder: not started; counts who watches.
         audit: what was noted.
+        host: by which browsers call it.
     """
 
     app: App
@@ -164,6 +166,7 @@ class Web:
     clock: Clock
     encoder: LiveEncoder
     audit: Audits
+    host: str = HOST
 
     def ask(
         self, method: str, path: str, *, role: Role | None = None, **options: Any
@@ -184,10 +187,15 @@ class Web:
         headers = {"origin": ORIGIN, **options.pop("headers", {})}
         return self.ask("POST", path, role=role, headers=headers, **options)
 
-    def cookie(self, role: Role) -> str:
+    def cookie_name(self, host: str = "") -> str:
+        """Of the session's cookie, which follows the host that the browser calls."""
+        called = (host or self.host).encode()
+        return self.parts.policy.cookie_name({"headers": [(b"host", called)]})
+
+    def cookie(self, role: Role, host: str = "") -> str:
         """The Cookie header of a new session."""
         name = next(name for name, held in ROLES.items() if held is role)
-        return f"{self.parts.policy.cookie}={self.parts.sessions.open(name, role)}"
+        return f"{self.cookie_name(host)}={self.parts.sessions.open(name, role)}"
 
     def connect(self, path: str, headers: Mapping[str, str]) -> list[Message]:
         """What a WebSocket handshake is answered with, up to its close or the first reading."""
@@ -228,7 +236,7 @@ def make_web(
 ) -> Web:
     """The application as `serve` makes it, with a station that says `reading`."""
     clock, audit = Clock(), Audits()
-    settled = GatePolicy(base_path="", hosts=(), https=False, port=8080, bearers=bearers())
+    settled = GatePolicy(base_path="", hosts=(), https=False, bearers=bearers())
     settled = replace(settled, **(policy or {}))
     sessions = make_sessions(clock)
     pages = Pages(base=settled.base_path, station_name="Hall 3", version="0.0")
@@ -296,7 +304,9 @@ def serving(web: Web, config: uvicorn.Config) -> Iterator[tuple[str, int]]:
     thread.start()
     try:
         wait_until(lambda: server.started)
-        yield server.servers[0].sockets[0].getsockname()
+        address = server.servers[0].sockets[0].getsockname()
+        web.host = f"{address[0]}:{address[1]}"
+        yield address
     finally:
         server.should_exit = True
         thread.join(20)

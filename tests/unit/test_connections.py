@@ -90,7 +90,7 @@ def test_a_body_that_does_not_come_is_answered_with_408(address):
 def test_a_large_body_may_come_slowly_as_long_as_it_comes(address, web):
     """Three times as long as the patience for a small one; once it stops, it is answered."""
     ask = "POST /api/inspect?model=bright-spots&confidence=0.5 HTTP/1.1\r\n"
-    who = f"origin: http://127.0.0.1\r\ncookie: {web.cookie(Role.OPERATOR)}\r\n"
+    who = f"origin: http://127.0.0.1\r\ncookie: {web.cookie(Role.OPERATOR, '127.0.0.1')}\r\n"
     head = f"{ask}{HOST}{who}content-length: 10000000\r\n\r\n"
     began_s = time.monotonic()
     with connect(address) as connection:
@@ -144,3 +144,26 @@ def test_a_websocket_outlives_the_patience_for_heads(address, web):
     with open_socket(f"ws://{host}:{port}/live", additional_headers=headers) as live:
         for _ in range(4):  # twice a second: well past the patience
             assert live.recv(10)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /api/health HTTP/1.0\r\n", 200),  # HAProxy's check as it is by default
+        ("GET /login HTTP/1.0\r\n", 421),
+        ("GET /api/health HTTP/1.1\r\nhost: station:8080\r\n", 200),
+        ("GET http://127.0.0.1:8334/api/health HTTP/1.1\r\nhost: x\r\n", 200),
+        ("GET HTTP://LOCALHOST/login?x=1 HTTP/1.1\r\nhost: evil.example\r\n", 200),
+        ("GET http://evil.example/login HTTP/1.1\r\nhost: 127.0.0.1\r\n", 421),
+        ("GET http://ada@127.0.0.1/login HTTP/1.1\r\nhost: 127.0.0.1\r\n", 421),
+        ("GET http:///login HTTP/1.1\r\nhost: 127.0.0.1\r\n", 421),
+        ("GET http:%2f%2f127.0.0.1/login HTTP/1.1\r\nhost: 127.0.0.1\r\n", 401),
+        ("GET http://127.0.0.1 HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/html\r\n", 303),
+        ("GET http://127.0.0.1//login HTTP/1.1\r\nhost: 127.0.0.1\r\n", 401),
+    ],
+)
+def test_every_form_of_a_request_line_is_read(address, head, status):
+    """Without a host, and with a whole URL, whose host counts then and no other."""
+    with connect(address) as connection:
+        connection.sendall(f"{head}connection: close\r\n\r\n".encode())
+        assert rest_of(connection).split()[1] == str(status).encode()

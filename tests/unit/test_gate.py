@@ -52,11 +52,9 @@ STRANGERS = {
     "nobody": lambda _: {},
     "an expired session": stale_session,
     "a garbage cookie": lambda web: {
-        "cookie": f"{web.parts.policy.cookie}=\x01\x7f;;=; {web.parts.policy.cookie}"
+        "cookie": f"{web.cookie_name()}=\x01\x7f;;=; {web.cookie_name()}"
     },
-    "a session twice": lambda web: {
-        "cookie": f"{web.cookie(Role.ADMIN)}; {web.parts.policy.cookie}=x"
-    },
+    "a session twice": lambda web: {"cookie": f"{web.cookie(Role.ADMIN)}; {web.cookie_name()}=x"},
     "a wrong token": lambda _: {"authorization": f"Bearer {TOKEN}x"},
     "a token of another kind": lambda _: {"authorization": f"Basic {TOKEN}"},
 }
@@ -140,42 +138,55 @@ def test_without_a_token_machines_are_refused(token):
         "[fe80::1]:8080",
         "hall3.example",
         "Hall3.Example:443",
+        "localhost.",
+        "hall3.example.:8080",
     ],
 )
 def test_our_own_names_are_served(host):
-    """Addresses, localhost and the names of the settings, with and without a port."""
+    """Addresses, localhost and the names of the settings, with a port or a dot at the end."""
     web = make_web(policy={"hosts": ("hall3.example",)})
-    assert web.ask("GET", "/api/health", headers={"host": host}).status_code == 200
+    assert web.ask("GET", "/login", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "",
-        "evil.example",
-        "hall3.example.evil.example",
-        "127.0.0.1.evil.example",
-        "user@evil.example",
-        "hall3.example@evil.example",
-        "[::1",
-        "[::1]evil.example",
-        "[not-an-address]",
-        "2130706433",
-        "0x7f.1",
-        "a b",
-        "evil.example:80:80",
-        "localhost:x",
-    ],
-)
+FOREIGN_HOSTS = [
+    "",
+    "evil.example",
+    "hall3.example.evil.example",
+    "127.0.0.1.evil.example",
+    "user@evil.example",
+    "hall3.example@evil.example",
+    "[::1",
+    "[::1]evil.example",
+    "[not-an-address]",
+    "2130706433",
+    "0x7f.1",
+    "a b",
+    "evil.example:80:80",
+    "localhost:x",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_foreign_names_are_not_served(host):
     """A page elsewhere that points its own name at this box gets nothing (DNS rebinding)."""
     web = make_web(policy={"hosts": ("hall3.example",)})
-    answer = web.ask("GET", "/api/health", headers={"host": host})
+    answer = web.ask("GET", "/login", headers={"host": host})
     assert answer.status_code == 421
     assert "APPLIANCE_WEB__HOSTS" in answer.text
     cookie = web.cookie(Role.ADMIN)
     answers = web.connect("/live", {"host": host, "origin": f"http://{host}", "cookie": cookie})
     assert answers == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize("host", FOREIGN_HOSTS)
+def test_health_answers_whatever_the_host(web, host):
+    """Balancers call by an address, a service's name or none at all, and bring what they bring."""
+    headers = {"host": host, "cookie": web.cookie(Role.VIEWER), "authorization": "Bearer x"}
+    for method in ("GET", "HEAD"):
+        assert web.ask(method, "/api/health", headers=headers).status_code == 200
+    for path in ("/api/ready", "/metrics", "/api/health/x", "/api/health."):
+        assert web.ask("GET", path, headers={"host": host}).status_code == 421
+    assert web.ask("POST", "/api/health", headers={"host": host}).status_code == 421
 
 
 def test_two_host_headers_are_none(web):

@@ -101,7 +101,7 @@ class House:
         clock = Clock()
         sessions = make_sessions(clock)
         self.policy = GatePolicy(
-            base_path=base, hosts=(), https=False, port=8080, bearers=bearers(simple=TOKEN)
+            base_path=base, hosts=(), https=False, bearers=bearers(simple=TOKEN)
         )
         expired = sessions.open("eve", Role.ADMIN)
         clock.advance(601)
@@ -122,7 +122,8 @@ class House:
             return [(b"authorization", b"Bearer " + TOKEN.encode())]
         if caller is None:
             return []
-        return [(b"cookie", f"{self.policy.cookie}={self.cookies[caller]}".encode())]
+        name = self.policy.cookie_name({"headers": [(b"host", HOST.encode())]})
+        return [(b"cookie", f"{name}={self.cookies[caller]}".encode())]
 
     def call(self, scope, messages=()):
         """What the gate sends in answer; an exception of its own fails the test."""
@@ -162,7 +163,7 @@ def may(caller, rule):
     """Whether this caller belongs to the audience of a rule: the oracle, apart from the gate."""
     if rule is None:
         return False
-    if rule.audience is Audience.STRANGER:
+    if rule.audience in {Audience.ANYBODY, Audience.STRANGER}:
         return True
     if isinstance(rule.audience, TokenScope):
         return caller == "token"

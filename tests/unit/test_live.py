@@ -62,6 +62,7 @@ class Served:
 
     def __init__(self, web, port, stack):
         self.web, self.port, self._stack = web, port, stack
+        web.host = f"127.0.0.1:{port}"
         self.hub = web.parts.hub
 
     def view(self, role=Role.VIEWER, **options):

@@ -36,7 +36,7 @@ def test_the_right_password_opens_a_session_with_the_persons_role():
     answer = sign_in(web, "otto", PASSWORDS["otto"])
     assert (answer.status_code, answer.headers["location"]) == (303, "/ui/")
     cookie, *attributes = answer.headers["set-cookie"].lower().split("; ")
-    assert cookie.startswith(f"{web.parts.policy.cookie}=")
+    assert cookie.startswith(f"{web.cookie_name()}=")
     assert {"httponly", "samesite=strict", "path=/"} <= set(attributes)
     token = answer.headers["set-cookie"].partition(";")[0].partition("=")[2]
     assert web.parts.sessions.find(token).role is Role.OPERATOR
@@ -78,12 +78,36 @@ def test_a_password_that_cannot_be_checked_is_no_wrong_one(monkeypatch):
     assert "set-cookie" not in answer.headers
 
 
+PLACES = [
+    {"host": "hall.example:8080"},
+    {"host": "hall.example:8081"},
+    {"host": "hall.example"},
+    {"host": "hall.example", "base_path": "/cam"},
+    {"host": "hall.example", "https": True},
+]
+
+
 def test_two_stations_on_one_host_keep_their_own_sessions():
-    """Browsers part cookies by host alone, so the name tells ports and base paths apart."""
-    places = [{"port": 8080}, {"port": 8081}, {"base_path": "/cam"}, {"port": 8081, "https": True}]
-    names = [make_web(policy=place).parts.policy.cookie for place in places]
-    assert len(set(names)) == len(places)
-    assert make_web(policy=places[0]).parts.policy.cookie == names[0]  # after a restart as well
+    """Browsers separate cookies by host alone, so the name follows what the browser calls.
+
+    Not what the station listens on: containers all have the same port inside.
+    """
+    jar = {}
+    for place in PLACES:
+        policy = {name: place[name] for name in place if name != "host"} | {
+            "hosts": ["hall.example"]
+        }
+        web, base = make_web(policy=policy), place.get("base_path", "")
+        called = {"host": place["host"], "origin": f"http://{place['host']}"}
+        data = {"user": "ada", "password": PASSWORDS["ada"]}
+        answer = web.ask("POST", f"{base}/login", data=data, headers=called)
+        name, _, token = answer.headers["set-cookie"].partition(";")[0].partition("=")
+        assert name not in jar
+        jar[name] = token
+        cookies = "; ".join(f"{key}={value}" for key, value in jar.items())
+        seen = web.ask("GET", f"{base}/player", headers={**called, "cookie": cookies})
+        assert seen.status_code == 200
+    assert len(jar) == len(PLACES)
 
 
 def test_signing_in_again_ends_the_session_before():
@@ -101,7 +125,7 @@ def test_signing_out_ends_the_session_and_takes_the_cookie_back():
     cookie = web.cookie(Role.VIEWER)
     answer = web.post("/logout", headers={"cookie": cookie})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
-    assert f'{web.parts.policy.cookie}=""' in answer.headers["set-cookie"]
+    assert f'{web.cookie_name()}=""' in answer.headers["set-cookie"]
     assert web.ask("GET", "/player", headers={"cookie": cookie}).status_code == 401
 
 
