@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from appliance.app.assembly import library_of
 from appliance.app.building import build_models
+from appliance.app.servers import url_of
 from appliance.catalog.origins import Member, WheelOrigin, obtain
 from appliance.runtimes import Progress
 from appliance.settings import load
@@ -76,9 +77,9 @@ def prepare_demo(
     complete = {**made_up, **environ}
     web = load(complete).settings.web
     welcome = (
-        f"\n  Open      http://{web.host}:{web.port}{web.base_path}/\n"
+        f"\n  Open      {url_of(web)}\n"
         f"  User      {USER}\n  Password  {password}   (for this run only)\n"
     )
     if "APPLIANCE_AUTH__USERS" in environ:
-        welcome = f"\n  Open      http://{web.host}:{web.port}{web.base_path}/\n"
+        welcome = f"\n  Open      {url_of(web)}\n"
     return Stage(complete, welcome)

@@ -15,7 +15,7 @@ from appliance.app.assembly import models_in_use, sidecars_of, versions
 from appliance.app.clock import clock_doubt, wall_s
 from appliance.app.kiosk import Kiosk, kiosk_listening
 from appliance.app.pipeline import Pipeline, Surroundings
-from appliance.app.servers import Server, configuration, listening
+from appliance.app.servers import Server, configuration, listening, url_of
 from appliance.app.storing import Stores, storing
 from appliance.delivery.results import last_update
 from appliance.logs import Ring
@@ -152,7 +152,7 @@ def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) ->
         with server.heeding_signals():
             notify("READY=1")
             notify("STATUS=The settings are wrong: only the page that says so is served")
-            logger.error("settings are wrong; http://{}:{} shows them", web.host, web.port)
+            logger.error("settings are wrong; {} shows them", url_of(web))
             asyncio.run(_serve_alive((server, listener), notify, manager.period_s))
 
 
@@ -177,8 +177,7 @@ async def _answer_requests(
     health = await serve_health(settings.paths.state, pipeline.station.reading)
     async with health:
         notify("READY=1")
-        web = settings.web
-        logger.info("page: http://{}:{}{}/", web.host, web.port, web.base_path)
+        logger.info("page: {}", url_of(settings.web))
         server, listener = page
         await asyncio.gather(server.serve(sockets=[listener]), kiosk.serve())
 

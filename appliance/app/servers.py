@@ -1,6 +1,7 @@
 """HTTP servers of this process: their sockets, their configuration, and their end."""
 
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -92,8 +93,7 @@ def listen_on(what: str, host: str, port: int, *, hint: str) -> socket.socket:
         socket.EAI_NONAME: "nobody knows this name",
     }
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return _listener(host, port)
     except OSError as error:
         told = f"the {what} cannot listen on {host}"
         if reason := passing.get(error.errno or 0):
@@ -101,7 +101,26 @@ def listen_on(what: str, host: str, port: int, *, hint: str) -> socket.socket:
         reason = error.strerror or str(error)
         if error.errno == errno.EACCES:
             reason = f"port {port} needs privileges that this process does not have"
+        elif error.errno == errno.EAFNOSUPPORT:
+            reason = "this host has IPv6 switched off"
         raise SettingsError(f"{told}: {reason}", hint=hint) from error
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """For names IPv4 as ever; at `::` both families, whatever the kernel does by default."""
+    if ":" not in host:
+        return socket.create_server((host, port))
+    numeric = socket.AI_NUMERICHOST  # which brings the scope of a link-local address along
+    found = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_STREAM, flags=numeric)
+    is_every = ipaddress.ip_address(host).is_unspecified
+    both = is_every and socket.has_dualstack_ipv6()
+    return socket.create_server(found[0][4], family=socket.AF_INET6, dualstack_ipv6=both)
+
+
+def url_of(web: Web) -> str:
+    """Of the page where it listens, as browsers take it."""
+    host = f"[{web.host.replace('%', '%25')}]" if ":" in web.host else web.host
+    return f"http://{host}:{web.port}{web.base_path}/"
 
 
 def listening(web: Web) -> socket.socket:

@@ -174,6 +174,27 @@ def check_base_path(text: str) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
+def check_listening(text: str) -> str:
+    """Where a server listens: a name, or an address in its usual spelling without brackets.
+
+    Raises:
+        ValueError: it has a port, a scheme or a path.
+    """
+    is_bracketed = text.startswith("[") and text.endswith("]")
+    bare = text[1:-1] if is_bracketed else text
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError as error:
+        if _HOST.fullmatch(text.lower()):
+            return text
+        raise ValueError(
+            "is neither an IP address nor a host name; the port has a variable of its own"
+        ) from error
+    if is_bracketed and address.version != 6:
+        raise ValueError("has brackets, which belong around IPv6 addresses only")
+    return str(address)
+
+
 def check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
     """Host names in lower case, without the dot at the end.
 
@@ -271,6 +292,7 @@ Limits = Annotated[Mapping[str, float], BeforeValidator(parse_limits)]
 ModelName = Annotated[str, AfterValidator(check_model)]
 BasePath = Annotated[str, AfterValidator(check_base_path)]
 Hosts = Annotated[Words, AfterValidator(check_hosts)]
+Listening = Annotated[Line, AfterValidator(check_listening)]
 Language = Annotated[str, AfterValidator(check_language)]
 HeaderName = Annotated[str, AfterValidator(check_header)]
 Networks = Annotated[Words, AfterValidator(check_networks)]

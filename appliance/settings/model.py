@@ -20,6 +20,7 @@ from appliance.settings.forms import (
     Language,
     Limits,
     Line,
+    Listening,
     ModelName,
     Networks,
     check_token,
@@ -192,9 +193,9 @@ class Verify(Section):
 class Web(Section):
     """The page."""
 
-    host: Line = setting(
+    host: Listening = setting(
         "127.0.0.1",
-        "Address the page listens on; 0.0.0.0 listens on every network.",
+        "Address the page listens on; 0.0.0.0 listens on every network, :: by IPv6 as well.",
         example="0.0.0.0",  # noqa: S104 - an example; the default is the loopback
         note=Note(form="IP address or host name"),
     )

@@ -108,7 +108,9 @@ class Reach:
             yield own, "this machine, where the network knows its name"
         listens = None if self._web.https else _address_of(self._web.host)
         for name, address in self._interfaces():
-            if listens in {None, "0.0.0.0", "::", address}:  # noqa: S104 - compared, not bound
+            # Whoever listens at :: hears both families, at 0.0.0.0 the one.
+            every = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared, not bound
+            if listens in {None, every, "::", address}:
                 yield address, f"interface {name}"
 
     def _url(self, host: str) -> str:

@@ -34,8 +34,7 @@ def certificates(tmp_path_factory):
 
 def test_on_every_network_the_page_has_the_names_and_all_addresses():
     """Names first, each with port and base path, and version 6 in brackets."""
-    everywhere = "0.0.0.0"  # noqa: S104 - nothing listens here
-    assert urls(host=everywhere, base_path="/cam", hosts=("cam.example",)) == [
+    assert urls(host="::", base_path="/cam", hosts=("cam.example",)) == [
         "http://cam.example:8080/cam/",
         "http://hall3.local:8080/cam/",
         "http://hall3:8080/cam/",
@@ -43,6 +42,14 @@ def test_on_every_network_the_page_has_the_names_and_all_addresses():
         "http://[2001:db8::7]:8080/cam/",
         "http://198.51.100.9:8080/cam/",
     ]
+
+
+def test_who_listens_by_ipv4_alone_has_no_address_of_ipv6():
+    """A browser that calls one would find nobody."""
+    everywhere = "0.0.0.0"  # noqa: S104 - nothing listens here
+    found = urls(host=everywhere)
+    assert found[-2:] == ["http://192.0.2.7:8080/", "http://198.51.100.9:8080/"]
+    assert not any("[" in url for url in found)
 
 
 def test_on_one_network_it_has_that_address_alone():

@@ -327,6 +327,12 @@ def test_a_password_may_begin_and_end_with_a_quote(read, tmp_path, written):
     [
         ("WEB__PORT", "0"),
         ("WEB__PORT", "65536"),
+        ("WEB__HOST", "127.0.0.1:8080"),
+        ("WEB__HOST", "http://127.0.0.1"),
+        ("WEB__HOST", "[127.0.0.1]"),
+        ("WEB__HOST", "[::1]:8080"),
+        ("WEB__HOST", "[]"),
+        ("WEB__HOST", "*"),
         ("DETECTION__CONFIDENCE", "1.01"),
         ("LIVE__QUALITY", "29"),
         ("ENGINE__THREADS", "-1"),
@@ -401,6 +407,23 @@ def test_a_class_map_may_be_written_in_many_ways(read, text):
 def test_the_base_path_has_one_spelling(read, text, path):
     """A slash before, none after."""
     assert read(WEB__BASE_PATH=text).settings.web.base_path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("::", "::"),
+        ("[::]", "::"),
+        ("[::1]", "::1"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - nothing listens here
+        ("Hall3.local", "Hall3.local"),
+    ],
+)
+def test_where_the_page_listens_may_have_brackets_and_has_one_spelling(read, text, host):
+    """As addresses of IPv6 stand in URLs, and as the operating system takes them."""
+    assert read(WEB__HOST=text).settings.web.host == host
 
 
 def test_a_network_has_one_spelling(read):
