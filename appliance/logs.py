@@ -4,6 +4,10 @@ Lines of ours (loguru), of libraries (logging), warnings and uncaught exceptions
 one sink. It makes a `LogLine` with everything redacted, and only that goes on: to the stream
 and into the ring that the page shows. Nothing prints the record itself, and tracebacks never
 show local variables.
+
+Anybody on the network can make some lines come: libraries tell of every request that is none. Of
+such lines one of a kind is told a minute, and how many more there were; and no message, whoever
+causes it, takes more than its share of the ring.
 """
 
 import json
@@ -11,9 +15,10 @@ import logging
 import math
 import sys
 import threading
+import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -38,6 +43,12 @@ SEVERITIES: Mapping[str, int] = {
     "error": 40,
     "critical": 50,
 }
+
+
+# Libraries that speak with whoever comes, and tell of what they were sent.
+OUTSIDE = ("uvicorn", "websockets", "python_multipart")
+REPEAT_S = 60.0
+SHARE = 10  # a tenth of the ring, for lines that say the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +103,14 @@ class Ring:
     """The last lines, for the page. Any thread may add and read.
 
     Args:
-        capacity: how many are kept; the oldest goes first.
+        capacity: how many are kept. The oldest goes first; but where lines that say the same, apart
+            from their context, have more than their share, the oldest of these.
     """
 
     def __init__(self, capacity: int = 500) -> None:
-        self._lines: deque[LogLine] = deque(maxlen=capacity)
+        self._lines: deque[LogLine] = deque()
+        self._capacity = capacity
+        self._same: Counter[str] = Counter()  # kept lines, by their message
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -104,7 +118,18 @@ class Ring:
         """Keep a line."""
         with self._lock:
             self._lines.append(line)
+            self._same[line.message] += 1
+            if len(self._lines) > self._capacity:
+                self._forget_one()
             self._counts[line.level] += 1
+
+    def _forget_one(self) -> None:
+        ((message, count),) = self._same.most_common(1)
+        has_too_many = count > self._capacity / SHARE
+        gone = next(one for one in self._lines if one.message == message or not has_too_many)
+        self._lines.remove(gone)
+        self._same[gone.message] -= 1
+        self._same += Counter()  # forgets those that are gone
 
     def counts(self) -> Mapping[str, int]:
         """How many lines of each level were ever added; a level without any is missing."""
@@ -135,6 +160,7 @@ def setup(
     ring: Ring,
     redactor: Redactor,
     stream: TextIO | None = None,
+    clock_s: Callable[[], float] = time.monotonic,
 ) -> None:
     """Make every line of this process go through one sink; a second call replaces the first.
 
@@ -146,8 +172,10 @@ def setup(
         ring: gets the lines for the page.
         redactor: takes out the secrets.
         stream: standard error unless given.
+        clock_s: monotonic, seconds.
     """
-    sink = _Sink(ring, redactor, stream or sys.stderr, as_json=layout == "json")
+    repeats = _Repeats(clock_s)
+    sink = _Sink(ring, redactor, stream or sys.stderr, repeats, as_json=layout == "json")
     logger.configure(
         handlers=[
             {
@@ -161,23 +189,73 @@ def setup(
             }
         ]
     )
-    _take_over_logging(level)
+    _take_over_logging(level, repeats)
     sys.excepthook = _on_uncaught
     threading.excepthook = _on_uncaught_in_thread
+
+
+class _Repeats:
+    """Counts lines that come again within a minute of one that was told. Any thread may ask."""
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._told: dict[tuple[str, str], tuple[float, str]] = {}
+        self._more: Counter[tuple[str, str]] = Counter()
+        self._over: list[tuple[str, str, int]] = []
+        self._lock = threading.Lock()
+
+    def is_new(self, kind: tuple[str, str], message: str) -> bool:
+        """Whether a line is to be told; else it is counted."""
+        now_s = self._clock_s()
+        with self._lock:
+            self._end_old(now_s)
+            if kind in self._told:
+                self._more[kind] += 1
+                return False
+            self._told[kind] = (now_s, message)
+            return True
+
+    def over(self) -> list[tuple[str, str, int]]:
+        """Logger, message and count of what is not to be held back any longer; each once."""
+        with self._lock:
+            self._end_old(self._clock_s())
+            over, self._over = self._over, []
+        return over
+
+    def _end_old(self, now_s: float) -> None:
+        for kind in [kind for kind, (at_s, _) in self._told.items() if now_s - at_s >= REPEAT_S]:
+            _, message = self._told.pop(kind)
+            if count := self._more.pop(kind, 0):
+                self._over.append((kind[0], message, count))
 
 
 class _Sink:
     """Where all lines arrive; loguru calls it under its lock, one at a time."""
 
-    def __init__(self, ring: Ring, redactor: Redactor, stream: TextIO, *, as_json: bool) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        redactor: Redactor,
+        stream: TextIO,
+        repeats: _Repeats,
+        *,
+        as_json: bool,
+    ) -> None:
         self._ring = ring
         self._redactor = redactor
         self._stream = stream
+        self._repeats = repeats
         self._as_json = as_json
         self._is_stream_lost = False
 
     def __call__(self, message: "Message") -> None:
         line = self._line_of(message.record)
+        for name, text, count in self._repeats.over():
+            told = f"{count} more within a minute: {self._redactor.redact(text)}"
+            self._put(LogLine(line.time_s, "warning", told, {"logger": name}))
+        self._put(line)
+
+    def _put(self, line: LogLine) -> None:
         self._ring.add(line)
         try:
             self._stream.write((line.as_json() if self._as_json else line.as_text()) + "\n")
@@ -213,6 +291,10 @@ class _Sink:
 class _Intercept(logging.Handler):
     """Hands the lines of the standard library's logging on to loguru."""
 
+    def __init__(self, repeats: _Repeats) -> None:
+        super().__init__()
+        self._repeats = repeats
+
     @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -220,18 +302,21 @@ class _Intercept(logging.Handler):
         except (TypeError, ValueError, KeyError):
             # Not left to logging: it would print the arguments to standard error, unredacted.
             message = f"{record.msg} (its arguments do not fit)"
+        is_outside = record.name.partition(".")[0] in OUTSIDE
+        if is_outside and not self._repeats.is_new((record.name, str(record.msg)), message):
+            return
         level = logging.getLevelName(_standard_level(record.levelno))
         logger.bind(logger=record.name).opt(exception=record.exc_info).log(level, message)
 
 
-def _take_over_logging(level: str) -> None:
+def _take_over_logging(level: str, repeats: _Repeats) -> None:
     """One handler at the root, none below it.
 
     Libraries' debug lines are left out even at our level debug: they would fill the ring.
     """
     logging.captureWarnings(capture=True)
     logging.basicConfig(
-        handlers=[_Intercept()], level=max(SEVERITIES[level], logging.INFO), force=True
+        handlers=[_Intercept(repeats)], level=max(SEVERITIES[level], logging.INFO), force=True
     )
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "py.warnings"):
         library = logging.getLogger(name)

@@ -14,6 +14,7 @@ from loguru import logger
 
 from appliance.logs import LogLine, Ring, setup
 from appliance.redaction import Redactor, redact_url
+from tests.support.fakes import Clock
 
 SECRETS = ("hunter2-camera", "Tok3n with\"quote'and/slash", "hunter2")
 
@@ -44,9 +45,9 @@ def ring():
 def start(ring):
     """Sets the log up, and gives the stream that it writes to."""
 
-    def start(level="info", layout="text", secrets=()) -> io.StringIO:
+    def start(level="info", layout="text", secrets=(), **options) -> io.StringIO:
         stream = io.StringIO()
-        setup(level, layout, ring=ring, redactor=Redactor(secrets), stream=stream)
+        setup(level, layout, ring=ring, redactor=Redactor(secrets), stream=stream, **options)
         return stream
 
     return start
@@ -236,6 +237,54 @@ def test_the_ring_forgets_the_oldest():
     for number in range(5):
         ring.add(LogLine(0.0, "info", str(number)))
     assert [line.message for line in ring.lines()] == ["2", "3", "4"]
+
+
+def test_lines_that_say_the_same_leave_room_for_the_others():
+    """As of a crowd that guesses passwords: they keep what nobody else wants, and no more."""
+    ring = Ring(capacity=50)
+    ring.add(LogLine(0.0, "error", "offline", {"camera": "door"}))
+    for number in range(600):
+        ring.add(LogLine(0.0, "warning", "sign-in refused", {"address": f"192.0.2.{number}"}))
+        ring.add(LogLine(0.0, "info", "audit: sign_in_refused", {"address": f"192.0.2.{number}"}))
+    lines = ring.lines()
+    assert lines[0].message == "offline"
+    assert len(lines) == 50
+    assert lines[-1].context == {"address": "192.0.2.599"}
+    for number in range(39):
+        ring.add(LogLine(0.0, "info", f"line {number}"))
+    assert ring.lines()[0].message == "offline"
+    assert [line.message for line in ring.lines()].count("sign-in refused") == 5
+    assert ring.counts() == {"error": 1, "warning": 600, "info": 639}
+
+
+def test_what_strangers_send_is_told_once_a_minute_and_counted(start, ring):
+    """However many requests are none: a line for each kind, and then how many more there were."""
+    clock = Clock()
+    stream = start(clock_s=lambda: clock() / 1e9)
+    uvicorn, forms = logging.getLogger("uvicorn.error"), logging.getLogger("python_multipart.x")
+    logger.info("the camera is offline")
+    for minute in range(3):
+        for number in range(200):
+            uvicorn.warning("Invalid HTTP request received.")
+            forms.warning("Expected %d, got %d", minute, number)
+        clock.advance(60)
+    logger.info("something else")
+    told = [line.message for line in ring.lines()]
+    assert told[0] == "the camera is offline"
+    assert told.count("Invalid HTTP request received.") == 3
+    assert told.count("199 more within a minute: Invalid HTTP request received.") == 3
+    assert told.count("199 more within a minute: Expected 2, got 0") == 1
+    assert told[-1] == "something else"
+    assert len(told) == 14
+    assert len(stream.getvalue().splitlines()) == 14
+
+
+def test_what_other_libraries_say_is_told_each_time(start, ring):
+    """Nobody outside makes them say it."""
+    start()
+    for _ in range(3):
+        logging.getLogger("alembic").warning("slow")
+    assert [line.message for line in ring.lines()] == ["slow"] * 3
 
 
 def test_the_ring_finds_by_severity_and_text():
