@@ -1,14 +1,20 @@
 """The server's connections: a stranger can hold neither one nor all of them for long.
 
+When there are as many as there may be, a newcomer takes the place of one that waits for a request:
+of the address with most of these, the one that has waited longest.
+
 The server itself waits for ever for the rest of a request's head, and for an answer to be read, and
 takes connections until the process has no descriptor left for its cameras.
 """
 
 import asyncio
 import socket
+from collections import Counter
 
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from appliance.web.throttle import network_of
 
 HEAD_S = 10.0  # for the whole head of a request to come
 UNREAD_S = 20.0  # for what was sent to be taken
@@ -17,8 +23,13 @@ CONNECTIONS = 400  # all together; with the cameras' well below the usual 1024 d
 
 
 class Connection(H11Protocol):
-    """One connection; closed where a request's head takes too long, or too many are open."""
+    """One connection; closed where a request's head takes too long, or too many are open.
 
+    Attributes:
+        network: from where it comes.
+    """
+
+    network: str = ""
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -32,8 +43,9 @@ class Connection(H11Protocol):
         # Nor may seconds of live pictures pile up on their way to somebody who reads slowly.
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         transport.set_write_buffer_limits(high=0)
-        if len(self.connections) > CONNECTIONS:
-            transport.abort()
+        self.network = network_of(self.client[0]) if self.client else "unknown"
+        if len(self.connections) > CONNECTIONS and not self._make_room():
+            self.drop()
             return
         self._watch()
 
@@ -41,6 +53,12 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._watch()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -85,6 +103,27 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _make_room(self) -> bool:
+        """End the connection of another that can be missed best; gives whether there was one."""
+        others = (one for one in self.connections if isinstance(one, Connection))
+        waiting = [one for one in others if one is not self and one.waits_since() is not None]
+        if not waiting:
+            return False
+        counts = Counter(one.network for one in waiting)
+        first = min(waiting, key=lambda one: (-counts[one.network], one.waits_since()))
+        first.drop()
+        return True
+
+    def waits_since(self) -> float | None:
+        """When it began to wait for the head of a request; None where it does not."""
+        return self._timer.when() - HEAD_S if self._timer is not None else None
+
+    def drop(self) -> None:
+        """End it without a word."""
+        self.connections.discard(self)  # at once: it is lost only when others have come
+        self._stop_watching()
+        self.transport.abort()
 
     def _give_up(self) -> None:
         self._timer = None

@@ -2,7 +2,7 @@
 
 It knows no route but those of `appliance.web.routes`. For each request it asks, in this order:
 from where does it come, is the host one of ours, is there a rule, who is calling, may they, does
-an unsafe request come from our own page, has this session too many requests open, is the body
+an unsafe request come from our own page, have they too many requests open, is the body
 small enough and quick enough. Only then does anything else see the request.
 """
 
@@ -32,14 +32,16 @@ from appliance.web.asgi import (
     texts_of,
 )
 from appliance.web.bodies import call_limited, finishing, forget_encodings, while_true
-from appliance.web.callers import VOUCHED_KEY, Callers, Vouched
+from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
 from appliance.web.headers import secured
 from appliance.web.routes import Audience, Rule, find
 from appliance.web.sessions import Session, Sessions
+from appliance.web.throttle import network_of
 from appliance.web.tokens import Bearers, bearer_of, password_of
 
 SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
+HOLDER_KEY = "appliance.holder"  # whose share of the server a request takes: a person's, a token's
 SAFE_METHODS = {"GET", "HEAD"}
 SESSION_OVER = 4401
 UNANSWERED = {
@@ -47,8 +49,9 @@ UNANSWERED = {
     413: marked("The request is too large."),
     503: marked("The station ends."),
 }
-# Of one session, streams included: a page of Gradio loads some hundred files at once by HTTP/2.
+# Of one person, streams included: a page of Gradio loads some hundred files at once by HTTP/2.
 REQUESTS_AT_A_TIME = 200
+STRANGERS_AT_A_TIME = 40  # requests of one address by whoever is not signed in
 _HOST = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?"
 )
@@ -164,7 +167,7 @@ class Gate:
             app = while_true(app, lambda: self._policy.bearers.denial(scope, wanted) is None)
         elif token:
             app = while_true(app, lambda: self._sessions.find(token) is not None)
-        with self._counted(token) as is_fine:
+        with self._counted(scope) as is_fine:
             if not is_fine:
                 await _answer(secure, Refusal(429, marked("Too many requests at once.")), texts)
                 return
@@ -173,18 +176,21 @@ class Gate:
             await _answer(secure, Refusal(status, UNANSWERED[status]), texts)
 
     @contextmanager
-    def _counted(self, token: str) -> Iterator[bool]:
-        """Counts a session's open requests; gives whether one more is fine."""
-        if not token:
-            yield True
-            return
-        self._open[token] += 1
+    def _counted(self, scope: Scope) -> Iterator[bool]:
+        """Counts open requests of a person, a token or an address; gives whether one more is fine.
+
+        By person, not by session: there would be no end of those.
+        """
+        holder = scope.get(HOLDER_KEY, "")
+        most = REQUESTS_AT_A_TIME if holder else STRANGERS_AT_A_TIME
+        key = holder or f"address {network_of(scope[ADDRESS_KEY])}"
+        self._open[key] += 1
         try:
-            yield self._open[token] <= REQUESTS_AT_A_TIME
+            yield self._open[key] <= most
         finally:
-            self._open[token] -= 1
-            if not self._open[token]:
-                del self._open[token]
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
@@ -194,13 +200,17 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         session = self._session(scope)
-        if session is None or not _may(session, rule):
-            # Accepted first, so that the page learns the reason and not just of a failure.
-            await receive()
-            await send({"type": "websocket.accept"})
-            await send({"type": "websocket.close", "code": SESSION_OVER})
-            return
-        await self._app(scope, receive, send)
+        with self._counted(scope) as is_fine:
+            if not is_fine:
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+            elif session is None or not _may(session, rule):
+                # Accepted first, so that the page learns the reason and not just of a failure.
+                await receive()
+                await send({"type": "websocket.accept"})
+                await send({"type": "websocket.close", "code": SESSION_OVER})
+            else:
+                await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope, rule: Rule | None) -> Refusal | None:
         """The answer to a request that may not pass; None where it may."""
@@ -216,6 +226,7 @@ class Gate:
         wanted = self._scope_wanted(scope, rule)
         if wanted is not None:
             denial = self._policy.bearers.denial(scope, wanted)
+            scope[HOLDER_KEY] = f"token {self._policy.bearers.name(scope)}"
             return Refusal(denial.status, denial.text) if denial is not None else None
         return self._refusal_of_browser(scope, rule)
 
@@ -281,6 +292,7 @@ class Gate:
         if session and vouched and vouched != Vouched(session.user, session.role):
             session = None  # the proxy says by now that it is somebody else, or in another role
         scope[SESSION_KEY], scope[TOKEN_KEY] = session, token
+        scope[HOLDER_KEY] = f"person {session.user}" if session is not None else ""
         return session
 
 

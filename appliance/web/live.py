@@ -7,8 +7,8 @@ and nothing piles up for it.
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,9 @@ from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.readings import StationReading
 from appliance.texts import Texts
 from appliance.web.asgi import texts_of
-from appliance.web.gate import SESSION_KEY, SESSION_OVER, TOKEN_KEY
+from appliance.web.gate import HOLDER_KEY, SESSION_KEY, SESSION_OVER, TOKEN_KEY
 from appliance.web.messages import picture_message, station_message
+from appliance.web.seats import Seats
 from appliance.web.sessions import Session, Sessions
 
 READING_PERIOD_S = 0.5
@@ -27,22 +28,30 @@ SEND_TIMEOUT_S = 5.0
 TOO_MANY = 4429
 GOING_AWAY = 1001
 MESSAGE_LIMIT = 16 * 1024
+KIOSK = "kiosk"  # whose seat the one of the host's own screen is
 
 
 @dataclass(slots=True)
 class _Viewer:
     """One page. `ready` holds the cameras whose last picture it has drawn.
 
-    The kiosk's has no session, and so no end.
+    The kiosk's has no session, and so no end. `is_lost`: somebody else has got the seat.
     """
 
     session: Session | None
     token: str
     texts: Texts
+    holder: str
+    is_lost: bool = False
     watching: set[str] = field(default_factory=set)
     ready: set[str] = field(default_factory=set)
     sent: dict[str, int] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def lose(self) -> None:
+        """The seat is somebody else's now."""
+        self.is_lost = True
+        self.wake.set()
 
 
 class LiveHub:
@@ -71,13 +80,12 @@ class LiveHub:
         self._sessions = sessions
         self._station = station
         self._confidence = confidence
-        self._limit = viewers
+        self._seats = Seats(viewers)
         self._clock_ns = clock_ns
         self._encoder: LiveEncoder
         self._reading: Callable[[], StationReading]
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._viewers: list[_Viewer] = []
-        self._guests = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
         self._closing = False
 
@@ -88,17 +96,11 @@ class LiveHub:
 
     def count(self) -> int:
         """Open viewers; may be asked from any thread."""
-        return len(self._viewers) + self._guests
+        return self._seats.count()
 
-    @contextmanager
-    def seat(self) -> Iterator[bool]:
-        """Counts one more, who watches by other means; gives whether there is room for them."""
-        is_free = self.count() < self._limit
-        self._guests += is_free
-        try:
-            yield is_free
-        finally:
-            self._guests -= is_free
+    def seat(self, holder: str, lose: Callable[[], None]) -> AbstractContextManager[bool]:
+        """One more, who watches by other means; see `Seats.taken`."""
+        return self._seats.taken(holder, lose)
 
     def publish(self, picture: LivePicture) -> None:
         """Called by the encoder's thread; never waits."""
@@ -129,18 +131,23 @@ class LiveHub:
     async def serve(self, socket: WebSocket) -> None:
         """One viewer whom the gate has let in, from connect to goodbye."""
         scope = socket.scope
-        await self._serve(socket, _Viewer(scope[SESSION_KEY], scope[TOKEN_KEY], texts_of(scope)))
+        viewer = _Viewer(scope[SESSION_KEY], scope[TOKEN_KEY], texts_of(scope), scope[HOLDER_KEY])
+        await self._serve(socket, viewer)
 
     async def serve_kiosk(self, socket: WebSocket) -> None:
         """The box's own screen; whoever calls this has seen to it that it is nobody else."""
-        await self._serve(socket, _Viewer(None, "", texts_of(socket.scope)))
+        await self._serve(socket, _Viewer(None, "", texts_of(socket.scope), KIOSK))
 
     async def _serve(self, socket: WebSocket, viewer: _Viewer) -> None:
         self._event_loop = asyncio.get_running_loop()
         await socket.accept()
-        if self.count() >= self._limit:
-            await socket.close(TOO_MANY)
-            return
+        with self._seats.taken(viewer.holder, viewer.lose) as is_free:
+            if is_free:
+                await self._serve_seated(socket, viewer)
+            else:
+                await socket.close(TOO_MANY)
+
+    async def _serve_seated(self, socket: WebSocket, viewer: _Viewer) -> None:
         self._viewers.append(viewer)
         listening = asyncio.create_task(self._listen(socket, viewer))
         listening.add_done_callback(lambda _: viewer.wake.set())
@@ -162,6 +169,9 @@ class LiveHub:
         while not listening.done():
             if self._closing:
                 await socket.close(GOING_AWAY)
+                return
+            if viewer.is_lost:
+                await socket.close(TOO_MANY)
                 return
             if self._is_over(viewer):
                 await socket.close(SESSION_OVER)
@@ -191,14 +201,15 @@ class LiveHub:
         """Wait until a message is on its way.
 
         Raises:
-            TimeoutError: the viewer does not read, or its session ended meanwhile.
+            TimeoutError: the viewer does not read, or its session or seat went meanwhile.
         """
         sending = asyncio.create_task(message)
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 while not sending.done():
                     await asyncio.wait({sending}, timeout=READING_PERIOD_S)
-                    if not sending.done() and self._is_over(viewer):
+                    is_over = viewer.is_lost or self._is_over(viewer)
+                    if is_over and not sending.done():
                         raise TimeoutError
             await sending
         finally:

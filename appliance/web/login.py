@@ -27,10 +27,11 @@ from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
 from appliance.web.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
 from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from appliance.web.throttle import Throttle
+from appliance.web.throttle import Throttle, network_of
 
 CHECKS_AT_A_TIME = 2
 CHECKS_WAITING = 16  # beyond those two; a few seconds' worth on a small box
+CHECKS_OF_ONE = 6  # of all these: of one address, and of one user
 BUSY_S = 5  # when to come again where even these are taken
 WRONG = marked("User or password is wrong.")
 TOO_OFTEN = marked("Too many wrong passwords.")
@@ -90,7 +91,7 @@ class Login:
         self._audit = door.audit
         self._throttle = Throttle(door.clock_ns)
         self._checks = ThreadPoolExecutor(CHECKS_AT_A_TIME, "password", initializer=_give_way)
-        self._under_way = 0
+        self._under_way: list[tuple[str, str]] = []  # network and user of each check
 
     def router(self) -> APIRouter:
         """The routes, below the base path."""
@@ -116,13 +117,13 @@ class Login:
         form = await request.form()
         user, password = (str(form.get(name, "")) for name in ("user", "password"))
         address = request.scope[ADDRESS_KEY]
-        if self._under_way >= CHECKS_AT_A_TIME + CHECKS_WAITING:
+        if self._is_busy(user, address):
             return self._page(request, BUSY, user=user, status=503, wait_s=BUSY_S)
         if wait_s := self._throttle.enter(user, address):
             return self._page(request, TOO_OFTEN, user=user, status=429, wait_s=wait_s)
         person = self._people.get(user)
         try:
-            right = await self._is_right(person, password)
+            right = await self._is_right(person, password, (network_of(address), user))
         except ApplianceError as error:
             logger.error("sign-in: {}", error.sentence())
             return self._page(request, error.sentence(), user=user, status=503)
@@ -171,16 +172,22 @@ class Login:
         detail = "" if person is not None else UNKNOWN_USER
         self._audit.note("sign_in_refused", user=name, address=address, detail=detail)
 
-    async def _is_right(self, person: _Person | None, password: str) -> bool:
+    def _is_busy(self, user: str, address: str) -> bool:
+        """Whether as many passwords are checked as may be, or as one address or user may have."""
+        networks, users = zip(*self._under_way, strict=True) if self._under_way else ((), ())
+        own = max(networks.count(network_of(address)), users.count(user))
+        return own >= CHECKS_OF_ONE or len(users) >= CHECKS_AT_A_TIME + CHECKS_WAITING
+
+    async def _is_right(self, person: _Person | None, password: str, who: tuple[str, str]) -> bool:
         hash_text = person.hash_text if person is not None else DUMMY_HASH
-        self._under_way += 1
+        self._under_way.append(who)
         try:
             event_loop = asyncio.get_running_loop()
             return await event_loop.run_in_executor(
                 self._checks, verify_password, hash_text, password
             )
         finally:
-            self._under_way -= 1
+            self._under_way.remove(who)
 
     def _page(
         self,

@@ -19,12 +19,13 @@ from typing_extensions import override
 
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.web.asgi import Receive, Scope, Send
+from appliance.web.gate import HOLDER_KEY
 
 SNAPSHOT_S = 5.0  # for a camera's next picture
 BOUNDARY = b"--picture\r\n"
 MULTIPART = b"multipart/x-mixed-replace; boundary=picture"
 
-Seat = Callable[[], AbstractContextManager[bool]]
+Seat = Callable[[str, Callable[[], None]], AbstractContextManager[bool]]
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +48,7 @@ class Streams:
 
     Args:
         cameras: keys that may be watched.
-        seat: takes a place among the viewers; tells whether there was one.
+        seat: takes a place among the viewers; see `Seats.taken`.
         clock_ns: monotonic.
     """
 
@@ -93,12 +94,13 @@ class Streams:
         key = request.path_params["key"]
         if key not in self._cameras:
             return _no_camera()
-        with self._seat() as is_free, self.watching(key) as watcher:
+        watcher = _Watcher(key)
+        with self.seat(request.scope, watcher) as is_free:
             if not is_free:
                 return no_seat()
             try:
                 async with asyncio.timeout(SNAPSHOT_S):
-                    picture = await self.next_for(watcher)
+                    picture = await self._next_one(watcher)
             except TimeoutError:
                 picture = None
         if picture is None:
@@ -107,22 +109,22 @@ class Streams:
         headers = {"X-Timestamp": _timestamp(picture), "X-Age-Ms": f"{age_ms:.0f}"}
         return Response(picture.jpeg, media_type="image/jpeg", headers=headers)
 
-    def seat(self) -> AbstractContextManager[bool]:
-        """See `seat` of the arguments."""
-        return self._seat()
+    def seat(self, scope: Scope, watcher: _Watcher) -> AbstractContextManager[bool]:
+        """A seat for whoever calls; with it `watcher` ends."""
+        return self._seat(scope[HOLDER_KEY], watcher.end)
 
     @contextmanager
-    def watching(self, camera: str) -> Iterator[_Watcher]:
-        """One more watches `camera`, until the block ends."""
+    def watching(self, watcher: _Watcher) -> Iterator[None]:
+        """One more watches a camera, until the block ends."""
         self._event_loop = asyncio.get_running_loop()
-        watcher = _Watcher(camera, is_over=self._closing)
+        watcher.is_over = watcher.is_over or self._closing
         self._watchers.append(watcher)
-        self._encoder.watch(camera)
+        self._encoder.watch(watcher.camera)
         try:
-            yield watcher
+            yield
         finally:
             self._watchers.remove(watcher)
-            self._encoder.unwatch(camera)
+            self._encoder.unwatch(watcher.camera)
 
     async def next_for(self, watcher: _Watcher) -> LivePicture | None:
         """The newest picture that `watcher` was not sent yet; None at the end."""
@@ -134,6 +136,10 @@ class Streams:
         picture, watcher.newest = watcher.newest, None
         self._encoder.sent(watcher.camera)
         return picture
+
+    async def _next_one(self, watcher: _Watcher) -> LivePicture | None:
+        with self.watching(watcher):
+            return await self.next_for(watcher)
 
     def _deliver(self, picture: LivePicture) -> None:
         camera = picture.result.camera
@@ -155,11 +161,12 @@ class _Stream(Response):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._streams.seat() as is_free:
+        watcher = _Watcher(self._camera)
+        with self._streams.seat(scope, watcher) as is_free:
             if not is_free:
                 await no_seat()(scope, receive, send)
                 return
-            with self._streams.watching(self._camera) as watcher:
+            with self._streams.watching(watcher):
                 going = asyncio.create_task(_gone(receive))
                 going.add_done_callback(lambda _: watcher.end())
                 try:

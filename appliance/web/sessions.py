@@ -11,7 +11,7 @@ import hashlib
 import math
 import secrets
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from appliance.stores.sessions import SessionRow
 TOKEN_BYTES = 32
 ID_BYTES = 8
 CAPACITY = 500  # sessions; the one unused longest goes first
+PER_PERSON = 20  # of them, so that nobody signs others out; that person's own goes first
 KEEP_EVERY_S = 60.0
 LONGEST_AGENT = 200  # characters
 
@@ -146,9 +147,7 @@ class Sessions:
         """A new session's token, for the cookie."""
         with self._lock:
             self._sweep()
-            if len(self._sessions) >= CAPACITY:
-                oldest = min(self._sessions, key=lambda key: self._sessions[key].used_ns)
-                self._end([oldest])
+            self._make_room(user)
             now = self._clock_ns()
             token = secrets.token_urlsafe(TOKEN_BYTES)
             session = Session(
@@ -227,6 +226,17 @@ class Sessions:
     def _end_where(self, is_meant: Callable[[Session], bool]) -> None:
         with self._lock:
             self._end([key for key, one in self._sessions.items() if is_meant(one)])
+
+    def _make_room(self, user: str) -> None:
+        """For one more of this person: at the cost of their own sessions before anybody else's."""
+        own = [key for key, one in self._sessions.items() if one.user == user]
+        if len(own) >= PER_PERSON:
+            self._end([self._unused_longest(own)])
+        elif len(self._sessions) >= CAPACITY:
+            self._end([self._unused_longest(self._sessions)])
+
+    def _unused_longest(self, keys: Iterable[str]) -> str:
+        return min(keys, key=lambda key: self._sessions[key].used_ns)
 
     def _sweep(self) -> None:
         self._end_where(lambda one: self.ends_in_s(one) <= 0)

@@ -51,6 +51,11 @@ class Bearers:
             return Denial(403, f"This token lacks the scope {wanted}.")
         return None
 
+    def name(self, scope: Scope) -> str:
+        """What the settings call the token that a request brings; empty where there is none."""
+        token = self._find(bearer_of(scope) or password_of(scope))
+        return token.name if token is not None else ""
+
     def _find(self, text: str) -> Token | None:
         """Every hash is compared, in constant time: how long it takes says nothing."""
         if not text:

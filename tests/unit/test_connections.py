@@ -1,7 +1,9 @@
 """Connections of the real server: nobody holds one, or all of them, by sending slowly."""
 
+import select
 import socket
 import time
+from contextlib import ExitStack, closing
 
 import pytest
 from websockets.sync.client import connect as open_socket
@@ -9,6 +11,7 @@ from websockets.sync.client import connect as open_socket
 from appliance.app.servers import configuration
 from appliance.settings import Role
 from appliance.web import bodies, connections
+from tests.support.fakes import wait_until
 from tests.support.web import make_web, serving
 
 PATIENCE_S = 0.6
@@ -30,8 +33,21 @@ def address(web, monkeypatch):
         yield address
 
 
-def connect(address):
-    return socket.create_connection(address, timeout=10)
+def connect(address, source="127.0.0.1"):
+    return socket.create_connection(address, timeout=10, source_address=(source, 0))
+
+
+def health(address, source="127.0.0.1"):
+    """What is answered to somebody who comes now."""
+    with connect(address, source) as visitor:
+        visitor.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}connection: close\r\n\r\n".encode())
+        return rest_of(visitor)
+
+
+def has_gone(connection):
+    """Whether the server has ended it by now."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable) and rest_of(connection) == b""
 
 
 def rest_of(connection):
@@ -102,19 +118,51 @@ def test_a_large_body_may_come_slowly_as_long_as_it_comes(address, web):
     assert said.startswith(b"HTTP/1.1 408")
 
 
-def test_too_many_connections_are_dropped_and_room_comes_back(address):
+HALF_A_FORM = (
+    f"POST /login HTTP/1.1\r\norigin: http://127.0.0.1\r\n{HOST}"
+    "content-type: application/x-www-form-urlencoded\r\ncontent-length: 40\r\n\r\n"
+)
+
+
+@pytest.fixture
+def patient(monkeypatch, address):
+    """The server's address, now with more patience than a test has."""
+    monkeypatch.setattr(connections, "HEAD_S", 60)
+    monkeypatch.setattr(bodies, "BODY_S", 60)
+    return address
+
+
+def test_too_many_connections_are_dropped_and_room_comes_back(patient):
     """Descriptors are left for cameras; when the crowd goes, others get in."""
-    crowd = [connect(address) for _ in range(40)]
-    time.sleep(0.2)
-    late = connect(address)
-    with late:
-        late.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}\r\n".encode())
-        assert rest_of(late) == b""
-    for each in crowd:
-        each.close()
-    with connect(address) as again:
-        again.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}connection: close\r\n\r\n".encode())
-        assert rest_of(again).startswith(b"HTTP/1.1 200")
+    with ExitStack() as crowd:
+        for _ in range(20):  # requests that are under way, which nobody can do without
+            connection = crowd.enter_context(closing(connect(patient)))
+            connection.sendall(HALF_A_FORM.encode())
+            time.sleep(0.01)
+        assert health(patient, "127.0.0.2") == b""
+    wait_until(lambda: health(patient).startswith(b"HTTP/1.1 200"))
+
+
+def test_a_crowd_of_waiting_heads_keeps_nobody_out(patient):
+    """Of the address that holds most, the oldest one goes first; another address loses none."""
+    with ExitStack() as crowd:
+        other = crowd.enter_context(closing(connect(patient, "127.0.0.3")))
+        mass = [crowd.enter_context(closing(connect(patient))) for _ in range(40)]
+        for _ in range(10):
+            assert health(patient, "127.0.0.2").startswith(b"HTTP/1.1 200")
+        wait_until(lambda: has_gone(mass[0]))
+        assert not has_gone(mass[-1])
+        assert not has_gone(other)
+
+
+def test_connections_that_were_answered_once_and_wait_make_room_as_well(patient):
+    """Else a request now and then on each would hold them all."""
+    with ExitStack() as crowd:
+        for _ in range(20):
+            connection = crowd.enter_context(closing(connect(patient)))
+            connection.sendall(f"GET /api/health HTTP/1.1\r\n{HOST}\r\n".encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert health(patient, "127.0.0.2").startswith(b"HTTP/1.1 200")
 
 
 def test_an_answer_is_not_held_back_for_the_receipt_of_its_head(address):

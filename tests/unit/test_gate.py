@@ -250,7 +250,7 @@ def test_a_body_that_is_declared_too_large_is_refused(web, size):
     assert web.post("/login", headers=form, content=b"x" * size).status_code == 413
 
 
-def half_a_sign_in(web, then):
+def half_a_sign_in(web, then, address="10.0.0.1"):
     """What is answered to a form whose second half never comes; `then` gets the task."""
     sent, came = [], iter([{"type": "http.request", "body": b"user=a", "more_body": True}])
 
@@ -269,6 +269,7 @@ def half_a_sign_in(web, then):
         "method": "POST",
         "path": "/login",
         "query_string": b"",
+        "client": (address, 1234),
         "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
     }
     return asyncio.create_task(web.app(scope, receive, send)), sent
@@ -465,14 +466,14 @@ def test_an_endless_answer_ends_with_its_session(web, end):
     assert not sent[-1]["more_body"]
 
 
-def test_one_session_has_a_share_of_the_server_and_no_more(web, monkeypatch):
-    """Requests past its share are told so; other people's are not touched; room comes back."""
+def test_one_person_has_a_share_of_the_server_and_no_more(web, monkeypatch):
+    """Of all their sessions; more is told so; other people are not touched; room comes back."""
     monkeypatch.setattr(gate, "REQUESTS_AT_A_TIME", 3)
     web.app._app = behind = Endless()
     hers, his = web.cookie(Role.VIEWER), web.cookie(Role.OPERATOR)
 
     async def crowd():
-        first = [listening(web, hers, []) for _ in range(3)]
+        first = [listening(web, web.cookie(Role.VIEWER), []) for _ in range(3)]
         await asyncio.sleep(0.05)
         refused, other = [], []
         await listening(web, hers, refused)
@@ -493,4 +494,28 @@ def test_one_session_has_a_share_of_the_server_and_no_more(web, monkeypatch):
     assert refused[0]["status"] == 429
     assert refused[1]["body"] == b"Too many requests at once."
     assert (other[0]["status"], again[0]["status"]) == (200, 200)
+    assert web.app._open == {}
+
+
+def test_strangers_at_one_address_have_a_share_and_no_more(web, monkeypatch):
+    """Forms that come slowly hold neither the server nor anybody at another address."""
+    monkeypatch.setattr(gate, "STRANGERS_AT_A_TIME", 3)
+    monkeypatch.setattr(gate, "network_of", lambda address: address)
+
+    async def crowd():
+        held = [half_a_sign_in(web, asyncio.Queue(), "10.0.0.1")[0] for _ in range(3)]
+        await asyncio.sleep(0)
+        late, refused = half_a_sign_in(web, asyncio.Queue(), "10.0.0.1")
+        await late
+        other, answered = half_a_sign_in(web, asyncio.Queue(), "10.0.0.2")
+        await asyncio.sleep(0)
+        is_heard = not other.done() and not answered
+        for task in (*held, other):
+            task.cancel()
+        await asyncio.gather(*held, other)
+        return refused, is_heard
+
+    refused, is_heard = asyncio.run(crowd())
+    assert refused[0]["status"] == 429
+    assert is_heard
     assert web.app._open == {}

@@ -248,6 +248,18 @@ def test_one_viewer_too_many_is_told_so(served):
     assert served.view().station()["type"] == "station"
 
 
+def test_one_person_does_not_take_every_place(served):
+    """Another one gets in: the first one's newest view ends, and learns why."""
+    views = [served.view(Role.VIEWER) for _ in range(3)]
+    wait_until(lambda: served.hub.count() == 3)
+    for view in views:
+        view.station()
+    assert served.view(Role.ADMIN).station()["station"]["user"] == "ada"
+    assert views[-1].close_code() == 4429
+    assert views[0].station()["type"] == "station"
+    assert served.hub.count() == 3
+
+
 def test_a_session_that_ends_ends_the_live_view(served):
     """However the session ends, the page is told to sign in (4401)."""
     left_alone = served.view()

@@ -240,6 +240,39 @@ def test_who_comes_when_all_is_taken_is_told_so_and_costs_nothing(monkeypatch):
     assert max(most) == login.CHECKS_AT_A_TIME
 
 
+@pytest.mark.parametrize("flooding", ["one address", "one user"])
+def test_who_signs_in_without_pause_keeps_nobody_waiting(behind_proxy, monkeypatch, flooding):
+    """One address, and one user, have a share of the checks; the next one is checked at once."""
+    release = threading.Event()
+    monkeypatch.setattr(login, "verify_password", lambda *_: release.wait(20))
+
+    async def rush():
+        transport = httpx.ASGITransport(behind_proxy.app)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+
+            def one(user, address):
+                headers = {"origin": ORIGIN, **from_address(address)}
+                data = {"user": user, "password": "x"}
+                return asyncio.create_task(client.post("/login", data=data, headers=headers))
+
+            crowd = [
+                one(f"user{n % 4}", "10.0.0.1")
+                if flooding == "one address"
+                else one("vera", f"10.0.0.{n % 4}")
+                for n in range(login.CHECKS_OF_ONE)
+            ]
+            await asyncio.sleep(0)
+            refused = await one("vera", "10.0.0.1")
+            other = one("ada", "192.0.2.1")
+            await asyncio.sleep(0.01)
+            release.set()
+            await asyncio.gather(*crowd)
+            return refused, await other
+
+    refused, other = asyncio.run(rush())
+    assert (refused.status_code, other.status_code) == (503, 303)
+
+
 def test_hashing_gives_way_to_everything_else(monkeypatch):
     """Its threads have a lower priority than the one that answers requests, and than inference."""
     seen = []

@@ -167,6 +167,16 @@ def test_past_capacity_the_session_unused_longest_goes(sessions, clock, monkeypa
     assert [sessions.find(token) is not None for token in (first, second, third)] == [1, 0, 1]
 
 
+def test_one_person_signs_nobody_else_out(sessions, clock):
+    """However often they sign in: past their share their own session unused longest goes."""
+    ada = sessions.open("ada", Role.ADMIN)
+    clock.advance(1)
+    own = [sessions.open("vic", Role.VIEWER) for _ in range(module.CAPACITY + 4)]
+    assert sessions.find(ada) is not None
+    assert [sessions.find(token) is not None for token in own].count(True) == module.PER_PERSON
+    assert sessions.find(own[-1]) is not None
+
+
 def test_sessions_that_are_over_are_forgotten(sessions, clock):
     """A new sign-in clears away what has ended."""
     sessions.open("ada", Role.ADMIN)
