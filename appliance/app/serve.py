@@ -16,7 +16,7 @@ from appliance.app.clock import clock_doubt, wall_s
 from appliance.app.kiosk import Kiosk, kiosk_listening
 from appliance.app.pipeline import Pipeline, Surroundings
 from appliance.app.servers import Server, configuration, listening, url_of
-from appliance.app.storing import Stores, storing
+from appliance.app.storing import Stores, signed_in_before, storing
 from appliance.delivery.results import last_update
 from appliance.logs import Ring
 from appliance.pipeline.hardware import Hardware
@@ -241,7 +241,7 @@ def _application(
         reports=pipeline.reports,
         last_update=last_update,
     )
-    door = Door(stores.audit, time.monotonic_ns)
+    door = Door(stores.audit, time.monotonic_ns, signed_in_before(stores.audit))
     return web_application(
         WebParts(
             policy=policy,

@@ -17,6 +17,7 @@ from appliance.stores.sessions import SessionShelf
 from appliance.web.sessions import Sessions
 
 JOIN_S = 3.0
+SIGN_INS = 2000  # that a start looks back on
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,13 @@ def storing(settings: Settings) -> Iterator[Stores]:
         database.stop()
         if not database.join(JOIN_S):
             logger.error("database: did not end in time")
+
+
+def signed_in_before(audit: AuditLog) -> list[tuple[str, str]]:
+    """User and address of the newest sign-ins of earlier runs, the newest last."""
+    try:
+        events = audit.newest(SIGN_INS, what="sign_in")
+    except StoreError as error:
+        logger.warning("no address is known as one that has signed in: {}", error.sentence())
+        return []
+    return [(event.user, event.address) for event in reversed(events)]

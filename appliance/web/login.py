@@ -57,10 +57,12 @@ class Door:
     Attributes:
         audit: gets every sign-in, refusal and sign-out.
         clock_ns: monotonic.
+        signed_in: user and address of who signed in in the runs before, the newest last.
     """
 
     audit: Audit
     clock_ns: Callable[[], int]
+    signed_in: Sequence[tuple[str, str]] = ()
 
 
 class Login:
@@ -89,7 +91,7 @@ class Login:
         self._policy = policy
         self._pages = pages
         self._audit = door.audit
-        self._throttle = Throttle(door.clock_ns)
+        self._throttle = Throttle(door.clock_ns, door.signed_in)
         self._checks = ThreadPoolExecutor(CHECKS_AT_A_TIME, "password", initializer=_give_way)
         self._under_way: list[tuple[str, str]] = []  # network and user of each check
 

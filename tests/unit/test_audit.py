@@ -10,6 +10,7 @@ from loguru import logger
 from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 
+from appliance.app.storing import signed_in_before
 from appliance.redaction import Redactor
 from appliance.stores import audit as module
 from appliance.stores.audit import AuditLog
@@ -43,6 +44,22 @@ def written(database):
 
 def kinds(log, **options):
     return [event.what for event in log.newest(1000, **options)]
+
+
+def test_a_start_knows_from_where_people_signed_in_before(log, database):
+    """Right passwords only, the newest last; without the database nothing is known."""
+    log.note("sign_in", user="ada", address="192.0.2.1")
+    log.note("sign_in_refused", user="ada", address="192.0.2.2")
+    log.note("sign_in", user="vera", address="192.0.2.3")
+    written(database)
+    assert signed_in_before(log) == [("ada", "192.0.2.1"), ("vera", "192.0.2.3")]
+
+
+def test_without_the_database_a_start_knows_no_address(tmp_path, wall):
+    """It goes on all the same."""
+    (tmp_path / NAME).mkdir()
+    with opened(tmp_path) as database:
+        assert signed_in_before(AuditLog(database, redactor=Redactor(), wall_s=wall)) == []
 
 
 def test_events_are_read_the_newest_first(log, database, wall):

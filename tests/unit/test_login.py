@@ -151,7 +151,7 @@ def test_wrong_passwords_are_slowed_and_the_page_says_until_when():
     assert answer.headers["retry-after"] == "1"
     assert "Too many wrong passwords." in answer.text
     assert "Next try in 1 s." in answer.text
-    assert "Nobody is locked out." in answer.text
+    assert "keep nobody waiting where they have signed in before." in answer.text
     web.clock.advance(1)
     assert sign_in(web, "ada", PASSWORDS["ada"]).status_code == 303
 

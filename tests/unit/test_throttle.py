@@ -1,11 +1,21 @@
 """When a password may be tried: guessing gets slow, and the person at whom it is aimed gets in."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.web import throttle as module
-from appliance.web.throttle import FORGOTTEN_S, FREE, LONGEST_S, Throttle, network_of
+from appliance.web.throttle import (
+    BURST,
+    FORGOTTEN_S,
+    FREE,
+    LONGEST_S,
+    PERIOD_S,
+    Throttle,
+    network_of,
+)
 from tests.support.fakes import Clock
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -69,11 +79,10 @@ def test_many_addresses_are_slowed_at_one_user(throttle):
     assert [throttle.enter("ada", f"10.0.0.{n}") for n in range(200)].count(0) == FREE
 
 
-def test_whoever_was_told_to_wait_has_a_turn_whatever_others_try_meanwhile(throttle, clock):
+def test_whoever_was_told_to_wait_has_a_turn_whatever_others_try_at_others(throttle, clock):
     """A crowd that guesses without pause cannot keep the right person out (no lock-out)."""
     crowd = [f"10.1.{n // 250}.{n % 250}" for n in range(300)]
-    for address in crowd:
-        throttle.enter("ada", address)
+    fail(throttle, "ada", HERE)
     told_s = throttle.enter("ada", HERE)
     assert 0 < told_s <= LONGEST_S
     left_s = told_s
@@ -82,7 +91,7 @@ def test_whoever_was_told_to_wait_has_a_turn_whatever_others_try_meanwhile(throt
         clock.advance(step_s)
         left_s -= step_s
         for address in crowd:
-            throttle.enter("ada", address)
+            throttle.enter("vera", address)
     assert throttle.enter("ada", HERE) == 0
 
 
@@ -147,9 +156,102 @@ def test_an_ipv6_network_counts_as_one_address(one, other, same):
     assert (network_of(one) == network_of(other)) == same
 
 
+HOUR_S = 3600
+MOST_IN_AN_HOUR = BURST + HOUR_S / PERIOD_S + 1
+
+
+def guessed_in_an_hour(throttle, clock, addresses, user="ada"):
+    """Guesses that a crowd gets through which tries whenever one of it might."""
+    tried = 0
+    for _ in range(HOUR_S // 30):
+        tried += sum(throttle.enter(user, address) == 0 for address in addresses)
+        clock.advance(30)
+    return tried
+
+
+@pytest.mark.parametrize("count", [1, 10, 200])
+def test_however_many_addresses_guess_at_a_user_there_is_one_ceiling(throttle, clock, count):
+    """An hour of guesses from one network or from hundreds comes to the same."""
+    crowd = [f"10.{n >> 8 & 255}.{n & 255}.1" for n in range(count)]
+    assert guessed_in_an_hour(throttle, clock, crowd) <= MOST_IN_AN_HOUR
+
+
+def test_one_address_alone_never_meets_the_ceiling(throttle, clock):
+    """So the wait that its page shows holds."""
+    for _ in range(200):
+        wait_s = throttle.wait_s("ada", HERE)
+        clock.advance(wait_s)
+        assert throttle.enter("ada", HERE) == 0
+        assert wait_s in {0, 1, 2, 4, 8, 16, 32, 60}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "burst", "hourly"),
+    [("2001:db8:1:2{:02x}::1", BURST, 60), ("2001:db8:1:{:04x}::1", 4 * BURST, 240)],
+)
+def test_a_network_of_a_customer_and_of_a_site_has_a_ceiling(
+    throttle, clock, prefix, burst, hourly
+):
+    """A /56 and a /48 of IPv6, whatever names they try."""
+    tried = 0
+    for step in range(30):
+        for n in range(100):
+            tried += throttle.enter(f"user{step * 100 + n}", prefix.format(n)) == 0
+        clock.advance(120)
+    assert tried <= burst + hourly
+
+
+def test_many_names_do_not_make_a_ceiling_be_forgotten(throttle, monkeypatch):
+    """Nor may they tell who exists: a user's count is kept whatever else is tried."""
+    monkeypatch.setattr(module, "USERS", 50)
+    for n in range(1000):
+        throttle.enter("ada", f"10.0.{n >> 8}.{n & 255}")
+    for n in range(1000):
+        throttle.enter(f"user{n}", f"10.1.{n >> 8}.{n & 255}")
+    assert throttle.enter("ada", "10.2.0.1") > 0
+
+
+def test_nobody_is_kept_out_of_where_they_signed_in_before(clock):
+    """While a thousand addresses guess without end, and after a restart as well."""
+    throttle = Throttle(clock, [("ada", HERE), ("vera", THERE)])
+    crowd = [f"10.0.{n >> 8}.{n & 255}" for n in range(1000)]
+    for _ in range(30):
+        for address in crowd:
+            throttle.enter("ada", address)
+        clock.advance(7)
+        assert throttle.enter("ada", HERE) == 0
+        throttle.succeeded("ada", HERE)
+    assert throttle.enter("ada", THERE) > 0
+
+
+def test_who_signs_in_from_everywhere_makes_nobody_else_unknown(clock, monkeypatch):
+    """Each user has so many known addresses; the one unused longest goes."""
+    monkeypatch.setattr(module, "KNOWN", 3)
+    throttle = Throttle(clock, [("ada", HERE)])
+    for n in range(50):
+        throttle.enter("vic", f"10.0.0.{n}")
+        throttle.succeeded("vic", f"10.0.0.{n}")
+    for n in range(60):
+        throttle.enter("ada", f"10.1.0.{n}")
+        throttle.enter("vic", f"10.1.0.{n}")
+    assert throttle.enter("ada", HERE) == 0
+    assert throttle.enter("vic", "10.0.0.49") == 0
+    assert throttle.enter("vic", "10.0.0.3") > 0
+
+
+def test_signing_in_gives_back_what_it_took_of_the_ceiling(throttle):
+    """A whole shift at as many desks meets no ceiling."""
+    for n in range(3 * BURST):
+        assert throttle.enter("shift", f"10.0.0.{n}") == 0
+        throttle.succeeded("shift", f"10.0.0.{n}")
+
+
 def sizes(throttle):
     pairs = sum(len(each.pairs) for each in throttle._addresses.values())
-    return len(throttle._addresses), len(throttle._users), pairs, len(throttle._known)
+    users = max(len(throttle._users), len(throttle._user_ceilings), len(throttle._known))
+    known = max(len(networks) for networks in throttle._known.values())
+    addresses = max(len(throttle._addresses), len(throttle._wide_ceilings))
+    return addresses, users, pairs, known
 
 
 def test_memory_is_bounded(throttle, monkeypatch):
@@ -162,7 +264,9 @@ def test_memory_is_bounded(throttle, monkeypatch):
         user, address = f"u{n * 7 % 400}" + "x" * 4000, f"10.0.0.{n % 250}"
         throttle.enter(user, address)
         throttle.enter(f"v{n * 11 % 400}", address)
+        throttle.enter("w", f"2001:db8:{n % 300:x}::1")
         throttle.succeeded(f"w{n}", address)
+        throttle.succeeded("w", address)
     addresses, users, pairs, known = sizes(throttle)
     assert addresses <= 20
     assert users <= 30
@@ -185,9 +289,13 @@ steps = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(steps=steps)
 def test_every_wait_is_short_and_holds(steps):
-    """In any order of guesses: at most a minute, and whoever has waited as told may try."""
+    """In any order of guesses: at most a minute, and whoever has waited as told may try.
+
+    Where they have signed in before, that is; elsewhere, until the ceiling is reached.
+    """
     clock = Clock()
-    throttle = Throttle(clock)
+    throttle = Throttle(clock, [("ada", HERE)])
+    entered = Counter()
     due: dict[tuple[str, str], float] = {}
     now_s = 0.0
     for user, address, pause_s, right in steps:
@@ -196,12 +304,14 @@ def test_every_wait_is_short_and_holds(steps):
         pair = (user, network_of(address))
         wait_s = throttle.enter(user, address)
         assert 0 <= wait_s <= LONGEST_S
-        if pair in due and now_s >= due[pair]:
+        has_room = pair == ("ada", HERE) or max(entered[user], entered["IPv6"]) < BURST
+        if pair in due and now_s >= due[pair] and has_room:
             assert wait_s == 0
         if wait_s:
             due.setdefault(pair, now_s + wait_s + 1e-6)
             continue
         due.pop(pair, None)
+        entered.update([user, "IPv6" if ":" in pair[1] else "IPv4"])
         if right:
             throttle.succeeded(user, address)
         elif later_s := throttle.wait_s(user, address):
