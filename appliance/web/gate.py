@@ -34,6 +34,7 @@ from appliance.web.asgi import (
 from appliance.web.bodies import call_limited, finishing, forget_encodings, while_true
 from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
 from appliance.web.headers import secured
+from appliance.web.joined import Joined
 from appliance.web.routes import Audience, Rule, find
 from appliance.web.sessions import Session, Sessions
 from appliance.web.throttle import network_of
@@ -55,6 +56,8 @@ STRANGERS_AT_A_TIME = 40  # requests of one address by whoever is not signed in
 _HOST = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?"
 )
+# Separators, and what needs no code: letters, digits, and `-._~`.
+_RESPELLED = re.compile(rb"%(2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5[CF]|7E)", re.IGNORECASE)
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
 
@@ -127,6 +130,7 @@ class Gate:
         self._page_head = page_head
         self._policy = policy
         self._sessions = sessions
+        self._joined = Joined(sessions)
         self._open: Counter[str] = Counter()
         own = socket.gethostname().lower()
         self._hosts = {"localhost", own, f"{own}.local", *(host.lower() for host in policy.hosts)}
@@ -161,7 +165,7 @@ class Gate:
         if nonce:
             forget_encodings(scope)
             secure = finishing(secure, nonce, self._page_head(texts), texts.language)
-        app = self._app
+        app = self._guarded(scope, rule)
         token, wanted = scope.get(TOKEN_KEY, ""), self._scope_wanted(scope, rule)
         if wanted is not None:
             app = while_true(app, lambda: self._policy.bearers.denial(scope, wanted) is None)
@@ -174,6 +178,17 @@ class Gate:
             status = await call_limited(app, scope, receive, secure, limit=rule.body_limit)
         if status:
             await _answer(secure, Refusal(status, UNANSWERED[status]), texts)
+
+    def _guarded(self, scope: Scope, rule: Rule) -> App:
+        """What lies behind; a page of Gradio is there for the session alone that opened it."""
+        if not rule.of_page:
+            return self._app
+
+        async def refuse(scope: Scope, _: Receive, send: Send) -> None:
+            refusal = Refusal(403, marked("This page belongs to another session."))
+            await _answer(send, refusal, texts_of(scope))
+
+        return self._joined.guarding(self._app, scope[SESSION_KEY], refuse)
 
     @contextmanager
     def _counted(self, scope: Scope) -> Iterator[bool]:
@@ -195,7 +210,7 @@ class Gate:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
         rule = find(path, "WEBSOCKET") if path is not None else None
-        if rule is None or not self._host_is_ours(scope) or not _same_origin(scope):
+        if rule is None or not self._host_is_ours(scope) or not self._same_origin(scope):
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -219,7 +234,7 @@ class Gate:
         if not self._host_is_ours(scope):
             return Refusal(421, marked("This name is not served here. Set APPLIANCE_WEB__HOSTS."))
         base = self._policy.base_path
-        if base and scope["path"] == base and scope["method"] in SAFE_METHODS:
+        if base and self._is_base(scope):
             return Refusal(307, location=f"{base}/")  # as people type it
         if bearer_of(scope) and self._policy.token_of(scope):
             return Refusal(400, marked("Send a token or a session, not both."))
@@ -249,7 +264,7 @@ class Gate:
             refusal = self._refusal_of_person(scope, rule)
             if refusal is not None:
                 return refusal
-        if scope["method"] not in SAFE_METHODS and not _same_origin(scope):
+        if scope["method"] not in SAFE_METHODS and not self._same_origin(scope):
             return Refusal(403, marked("The request did not come from this page."))
         return None
 
@@ -270,12 +285,25 @@ class Gate:
             return Refusal(303, location=f"{self._policy.base_path}/login")
         return Refusal(401, marked("Sign in first."))
 
+    def _is_base(self, scope: Scope) -> bool:
+        is_plain = scope["path"] == self._policy.base_path and not _is_respelled(scope)
+        return is_plain and scope["method"] in SAFE_METHODS
+
     def _path(self, scope: Scope) -> str | None:
-        """The path below the base path; None outside it."""
+        """The path below the base path; None outside it, and for one that is spelled otherwise."""
         path, base = str(scope["path"]), self._policy.base_path
-        if not path.startswith(f"{base}/"):
+        if not path.startswith(f"{base}/") or _is_respelled(scope):
             return None
         return path[len(base) :]
+
+    def _same_origin(self, scope: Scope) -> bool:
+        """The Origin header must be there and name the host that was called.
+
+        Behind HTTPS no page that came without it is ours: anybody on the way may have made it.
+        """
+        host, origin = header(scope, b"host"), header(scope, b"origin")
+        own = {f"https://{host}"} if self._policy.https else {f"http://{host}", f"https://{host}"}
+        return bool(host) and origin in own
 
     def _host_is_ours(self, scope: Scope) -> bool:
         """Addresses are always fine: to be tricked by DNS takes a name."""
@@ -300,10 +328,9 @@ def _may(session: Session, rule: Rule) -> bool:
     return isinstance(rule.audience, Role) and _RANK[session.role] >= _RANK[rule.audience]
 
 
-def _same_origin(scope: Scope) -> bool:
-    """The Origin header must be there and name the host that was called."""
-    host = header(scope, b"host")
-    return bool(host) and header(scope, b"origin") in {f"http://{host}", f"https://{host}"}
+def _is_respelled(scope: Scope) -> bool:
+    """Whether a path says by a code what it could say plainly: a proxy's rules may miss it."""
+    return _RESPELLED.search(scope.get("raw_path") or b"") is not None
 
 
 def _is_address(name: str) -> bool:

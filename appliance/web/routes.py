@@ -4,7 +4,7 @@ A new route answers nobody until it stands here. The patterns name paths below t
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from appliance.settings import Role
@@ -41,6 +41,7 @@ class Rule:
         by_hand: a person's doing, which keeps a session alive; a page that refreshes itself
             does not.
         opened_by: a token with this scope does as well as a session.
+        of_page: one of an open page of Gradio, which its hash names; see `Joined`.
     """
 
     pattern: re.Pattern[str]
@@ -50,6 +51,7 @@ class Rule:
     page: bool = False
     by_hand: bool = True
     opened_by: TokenScope | None = None
+    of_page: bool = False
 
 
 def _rule(
@@ -63,6 +65,12 @@ def _rule(
 ) -> Rule:
     names = frozenset(methods or ("GET", "HEAD"))
     return Rule(re.compile(pattern), audience, names, body_limit, page, by_hand, opened_by)
+
+
+def _of_page(pattern: str, *methods: str, body_limit: int = 0) -> Rule:
+    """What an open page of Gradio does by itself."""
+    rule = _rule(pattern, Role.VIEWER, *methods, body_limit=body_limit, by_hand=False)
+    return replace(rule, of_page=True)
 
 
 _ID = r"[A-Za-z0-9_-]{1,64}"
@@ -107,9 +115,9 @@ RULES: tuple[Rule, ...] = (
     _rule(r"/ui/config", Role.VIEWER),
     _rule(r"/ui/theme\.css", Role.VIEWER),
     _rule(r"/ui/(assets|static|svelte)/[A-Za-z0-9/._@-]+", Role.VIEWER),
-    _rule(r"/ui/gradio_api/heartbeat/" + _ID, Role.VIEWER, by_hand=False),
-    _rule(r"/ui/gradio_api/queue/data", Role.VIEWER, by_hand=False),
-    _rule(r"/ui/gradio_api/queue/join", Role.VIEWER, "POST", body_limit=256 * KIB, by_hand=False),
+    _of_page(r"/ui/gradio_api/heartbeat/" + _ID),
+    _of_page(r"/ui/gradio_api/queue/data"),
+    _of_page(r"/ui/gradio_api/queue/join", "POST", body_limit=256 * KIB),
 )
 
 

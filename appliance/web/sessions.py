@@ -43,7 +43,7 @@ class Shelf(Protocol):
         """Keep these no more; returns at once."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One signed-in browser.
 
@@ -174,6 +174,11 @@ class Sessions:
             if self._clock_ns() - session.kept_ns >= KEEP_EVERY_S * 1e9:
                 self._write(key, session)
             return session
+
+    def is_running(self, session: Session) -> bool:
+        """Whether it is neither over nor ended."""
+        with self._lock:
+            return session in self._sessions.values() and self.ends_in_s(session) > 0
 
     def use(self, session: Session) -> None:
         """The person did something: the idle time starts anew, unless it is over already."""

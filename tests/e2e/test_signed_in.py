@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -77,7 +78,8 @@ def test_people_stay_signed_in_over_a_restart_and_signed_out_as_well(tmp_path, e
 
 def read_stream(station, cookie, begun):
     """One of Gradio's, which has no end of its own."""
-    url, headers = f"{station.url}/ui/gradio_api/heartbeat/abc", {"Cookie": cookie}
+    page = token_hex(5)
+    url, headers = f"{station.url}/ui/gradio_api/heartbeat/{page}", {"Cookie": cookie}
     with httpx.stream("GET", url, headers=headers, timeout=60) as answer:
         assert answer.status_code == 200
         begun.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -403,6 +404,43 @@ def test_encoded_paths_do_not_pass_as_something_else(web, raw):
     assert answer.status_code == 401
 
 
+def respelled():
+    """Paths of real routes with one letter or separator by its code, and the role they want."""
+    for path in ("/api/support-bundle", "/ui/config", "/player"):
+        for at, letter in enumerate(path[1:], 1):
+            yield f"{path[:at]}%{ord(letter):02x}{path[at + 1 :]}"
+    yield from ("/api%2Fsupport-bundle", "/api%5csupport-bundle", "/%70layer", "/pl%61yer")
+
+
+def test_no_path_is_served_by_another_spelling(web):
+    """Not even to an admin: a rule of a proxy for the plain one would miss it."""
+    for raw in respelled():
+        url = httpx.URL(ORIGIN).copy_with(raw_path=raw.encode())
+        assert web.ask("GET", url, role=Role.ADMIN).status_code == 404, raw
+        assert web.ask("GET", url).status_code == 401, raw
+    based = make_web(policy={"base_path": "/cam"})
+    for raw in (b"/cam%2fapi/health", b"/c%61m/api/health", b"/c%61m"):
+        url = httpx.URL(ORIGIN).copy_with(raw_path=raw)
+        assert based.ask("GET", url).status_code == 401
+
+
+def test_with_https_a_page_without_it_is_another(web):
+    """Anybody on the way may have made one that says http:// and this host."""
+    secure = make_web(policy={"https": True})
+    host = ORIGIN.removeprefix("http://")
+    for origin, code in ((f"http://{host}", 403), (f"https://{host}", 303)):
+        cookie = secure.cookie(Role.ADMIN)
+        headers = {"origin": origin, "cookie": cookie}
+        assert secure.ask("POST", "/logout", headers=headers).status_code == code
+    seen = {"host": host, "origin": f"http://{host}", "cookie": secure.cookie(Role.ADMIN)}
+    assert secure.connect("/live", seen) == [{"type": "websocket.close", "code": 1008}]
+    opened = secure.connect("/live", {**seen, "origin": f"https://{host}"})
+    assert opened[-1]["type"] == "websocket.send"
+    # A proxy may speak HTTPS though nobody has said so.
+    headers = {"origin": f"https://{host}", "cookie": web.cookie(Role.ADMIN)}
+    assert web.ask("POST", "/logout", headers=headers).status_code == 303
+
+
 class Endless:
     """Stands behind the gate: each answer begins at once, and ends when the caller has gone."""
 
@@ -434,7 +472,7 @@ def listening(web, cookie, sent):
         "type": "http",
         "method": "GET",
         "path": "/ui/gradio_api/queue/data",
-        "query_string": b"",
+        "query_string": f"session_hash={token_hex(5)}".encode(),
         "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
     }
     return asyncio.create_task(web.app(scope, receive, send))

@@ -45,7 +45,8 @@ def test_the_right_password_opens_a_session_with_the_persons_role():
 def test_behind_tls_the_cookie_is_bound_to_this_host_and_travels_encrypted():
     """The name alone makes browsers insist on it."""
     web = make_web(policy={"https": True})
-    cookie = sign_in(web, "ada", PASSWORDS["ada"]).headers["set-cookie"]
+    own_page = {"origin": ORIGIN.replace("http:", "https:")}
+    cookie = sign_in(web, "ada", PASSWORDS["ada"], headers=own_page).headers["set-cookie"]
     assert cookie.startswith("__Host-appliance-")
     assert "; Secure" in cookie
 
@@ -98,7 +99,8 @@ def test_two_stations_on_one_host_keep_their_own_sessions():
             "hosts": ["hall.example"]
         }
         web, base = make_web(policy=policy), place.get("base_path", "")
-        called = {"host": place["host"], "origin": f"http://{place['host']}"}
+        scheme = "https" if place.get("https") else "http"
+        called = {"host": place["host"], "origin": f"{scheme}://{place['host']}"}
         data = {"user": "ada", "password": PASSWORDS["ada"]}
         answer = web.ask("POST", f"{base}/login", data=data, headers=called)
         name, _, token = answer.headers["set-cookie"].partition(";")[0].partition("=")

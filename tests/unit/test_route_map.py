@@ -5,6 +5,7 @@ A route that is new, ours or a library's, fails here until somebody has decided 
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 
 import pytest
 
@@ -121,7 +122,7 @@ def callers(web):
 
 def gets_through(web, method, path, headers):
     """Whether a request reaches what lies behind the gate, which here only notes it."""
-    reached = []
+    reached, page = [], token_hex(5)  # a page of the caller's own
 
     async def behind(scope, _receive, send):
         reached.append(scope["path"])
@@ -133,7 +134,7 @@ def gets_through(web, method, path, headers):
 
     async def receive():
         kind = "websocket.connect" if method == "WEBSOCKET" else "http.request"
-        return {"type": kind, "body": b""}
+        return {"type": kind, "body": f'{{"session_hash": "{page}"}}'.encode()}
 
     async def send(_message):
         pass
@@ -142,8 +143,8 @@ def gets_through(web, method, path, headers):
     scope = {
         "type": "websocket" if method == "WEBSOCKET" else "http",
         "method": method,
-        "path": path,
-        "query_string": b"",
+        "path": path.replace("heartbeat/x", f"heartbeat/{page}"),
+        "query_string": f"session_hash={page}".encode(),
         "headers": [(key.encode(), value.encode()) for key, value in known.items()],
     }
     real, web.app._app = web.app._app, behind
