@@ -5,8 +5,11 @@ from typing import Protocol, cast
 import cv2
 import numpy as np
 
+from appliance.capture.conversion import CONVERSIONS
 from appliance.errors import SourceError
 from appliance.values import U8
+
+SAMPLED_ROWS = 32  # one of so many is compared with the picture before
 
 
 class VideoHandle(Protocol):
@@ -38,6 +41,47 @@ def decode(handle: VideoHandle, into: U8 | None) -> U8:
             hint="Set the camera to an ordinary color format.",
         )
     return cast("U8", pixels)
+
+
+class ProvenFrames:
+    """Decodes what FFmpeg grabs, and sees to it that each picture was written.
+
+    FFmpeg may refuse to convert a picture, and OpenCV does not notice: it hands out its own
+    buffer as it was, with the picture before in it or, where it is new, with any memory of this
+    process. So the first picture of each size, and one that equals the one before, is converted
+    once more while FFmpeg is listened to.
+    """
+
+    def __init__(self, handle: VideoHandle) -> None:
+        self._handle = handle
+        self._sample: U8 | None = None
+
+    def decode(self, into: U8 | None) -> U8:
+        """See `decode`.
+
+        Raises:
+            SourceError: there is no picture, one of another kind, or one that is not converted.
+        """
+        pixels = decode(self._handle, into)
+        sample = pixels[::SAMPLED_ROWS]
+        if self._sample is None or self._sample.shape != sample.shape:
+            self._prove(pixels)
+            self._sample = sample.copy()
+        elif np.array_equal(self._sample, sample):
+            self._prove(pixels)
+        else:
+            np.copyto(self._sample, sample)
+        return pixels
+
+    def _prove(self, pixels: U8) -> None:
+        complaint = CONVERSIONS.complaint(lambda: decode(self._handle, pixels))
+        if "interlaced" in complaint:
+            raise SourceError(
+                "The pictures are interlaced, and only progressive ones can be read",
+                hint="Set the camera to progressive, such as 1080p or 25p instead of 1080i or 50i.",
+            )
+        if complaint:
+            raise SourceError("A picture of the camera cannot be converted")
 
 
 def same_memory(one: U8, other: U8) -> bool:

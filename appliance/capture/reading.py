@@ -44,7 +44,7 @@ class Reading:
 
     Attributes:
         call: the present call into the driver; None in between.
-        grabbed: frames of this attempt.
+        grabbed: frames of this attempt, from the first that could be decoded.
         finished: nothing more will come, and the camera is closed.
         error: why the attempt failed; None while it runs, or where a file just ended.
     """
@@ -71,6 +71,7 @@ class Reading:
         self._timing = timing
         self._wake = wake
         self._spoiled = 0
+        self._spoiled_by: SourceError | None = None
         self._pacer = Pacer() if spec.paced and not source.live else None
         self._stop = Event()
         self._thread = Thread(target=self._run, name=f"read-{spec.key}", daemon=True)
@@ -120,6 +121,8 @@ class Reading:
         """Bring one frame on; False when there are no more."""
         media_s = self._grab(capture)
         if media_s is None:
+            if self._spoiled_by is not None and not self.grabbed:
+                raise self._spoiled_by
             return False
         if not self._source.live:
             self._wait_for_turn(media_s)
@@ -153,21 +156,24 @@ class Reading:
 
     def _keep(self, capture: Capture, now_ns: int) -> None:
         stamp = FrameStamp(self._meter.count(now_ns), now_ns, self._timing.wall_s())
-        if not self._source.live or self._memory.wanted(now_ns):
+        # The first of each attempt is decoded: only then is the camera known to be live.
+        if not (self._source.live and self.grabbed) or self._memory.wanted(now_ns):
             self._store(capture, stamp)
         else:
             self._memory.skip()
-        self.grabbed += 1
-        if self.grabbed == 1:
-            self._wake()
+        if self.grabbed or not self._spoiled:
+            self.grabbed += 1
+            if self.grabbed == 1:
+                self._wake()
 
     def _store(self, capture: Capture, stamp: FrameStamp) -> None:
         """One spoiled frame is no reason to reconnect; many in a row are."""
         try:
             with self._calling(self._spec.read_timeout_s):
                 self._memory.store(capture.retrieve, stamp)
-        except SourceError:
+        except SourceError as error:
             self._spoiled += 1  # the memory has counted it as broken
+            self._spoiled_by = error.with_traceback(None)  # it would lead back here: a cycle
             if self._spoiled >= MAX_SPOILED:
                 raise
         else:

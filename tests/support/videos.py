@@ -1,12 +1,13 @@
 """Video files made by the tests."""
 
+import subprocess
 import wave
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from tests.support.cameras import jpeg, numbered_frame
+from tests.support.cameras import SYSTEM_PYTHON, jpeg, numbered_frame
 from tests.support.models import paint
 
 MILLISECONDS_FPS = 1000
@@ -29,6 +30,12 @@ def write_video_with_times(path: Path, times_ms: list[int]) -> None:
         writer.set(cv2.VIDEOWRITER_PROP_PTS, time_ms)
         writer.write(np.frombuffer(jpeg(numbered_frame(number)), np.uint8))
     writer.release()
+
+
+def write_interlaced(path: Path) -> None:
+    """Ten interlaced H.264 pictures in a Matroska file."""
+    script = Path(__file__).with_name("interlaced.py")
+    subprocess.run([SYSTEM_PYTHON, str(script), str(path)], check=True, timeout=30)
 
 
 def write_sound_only(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from appliance.capture.contract import CameraSpec, Source, path_of
-from appliance.capture.opencv import decode
+from appliance.capture.opencv import ProvenFrames
 from appliance.errors import SourceError
 from appliance.values import U8
 
@@ -54,9 +54,9 @@ class FileCapture:
             SourceError: the file cannot be read, or holds no picture.
         """
         if self._handle.grab():
-            self._frames += 1
+            self._grabbed += 1
             return self._clock.at(self._handle.get(cv2.CAP_PROP_POS_MSEC))
-        if self._frames == 0:
+        if self._grabbed == 0:
             raise self._unreadable()
         if not self._spec.repeat:
             return None
@@ -66,7 +66,7 @@ class FileCapture:
 
     def retrieve(self, into: U8 | None) -> U8:
         """The grabbed frame, in `into` where it fits."""
-        return decode(self._handle, into)
+        return self._frames.decode(into)
 
     def close(self) -> None:
         """Close the file."""
@@ -84,7 +84,8 @@ class FileCapture:
         if not self._handle.isOpened():
             raise self._unreadable()
         self._clock = MediaClock(self._handle.get(cv2.CAP_PROP_FPS))
-        self._frames = 0
+        self._frames = ProvenFrames(self._handle)
+        self._grabbed = 0
 
     def _unreadable(self) -> SourceError:
         return SourceError(

@@ -6,7 +6,7 @@ import cv2
 
 from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
 from appliance.capture.diagnosis import why_not
-from appliance.capture.opencv import decode
+from appliance.capture.opencv import ProvenFrames
 from appliance.errors import SourceError
 from appliance.values import U8
 
@@ -28,6 +28,7 @@ class StreamCapture:
         if not self._handle.isOpened():
             self._handle.release()
             raise why_not(spec)
+        self._frames = ProvenFrames(self._handle)
 
     def grab(self) -> float | None:
         """Wait for the next frame.
@@ -44,7 +45,7 @@ class StreamCapture:
 
     def retrieve(self, into: U8 | None) -> U8:
         """The grabbed frame, in `into` where it fits."""
-        return decode(self._handle, into)
+        return self._frames.decode(into)
 
     def close(self) -> None:
         """End the connection."""
