@@ -1,11 +1,10 @@
 """`python -m appliance` is the `appliance` command."""
 
-import gc
 import os
 import signal
 import sys
 
-YOUNG = 10_000  # objects that come to be between two collections
+from appliance.garbage import collect_seldom
 
 
 def main() -> None:
@@ -15,10 +14,9 @@ def main() -> None:
     once. Without this it would die of the signal, and as a container's first process, which
     hears no signal that it does not heed, it would not even notice.
     """
-    # Collections are for garbage, of which an import makes none: a tenth of a start went into them.
-    gc.set_threshold(YOUNG)
     if sys.argv[1:2] == ["serve"]:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        collect_seldom()
     from appliance.cli import main as command  # noqa: PLC0415 - loading takes its time
 
     command()

@@ -18,6 +18,7 @@ from appliance.app.pipeline import Pipeline, Surroundings
 from appliance.app.servers import Server, configuration, listening, url_of
 from appliance.app.storing import Stores, signed_in_before, storing
 from appliance.delivery.results import last_update
+from appliance.garbage import collect_as_usual
 from appliance.logs import Ring
 from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
@@ -152,6 +153,7 @@ def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) ->
         with server.heeding_signals():
             notify("READY=1")
             notify("STATUS=The settings are wrong: only the page that says so is served")
+            collect_as_usual()
             logger.error("settings are wrong; {} shows them", url_of(web))
             asyncio.run(_serve_alive((server, listener), notify, manager.period_s))
 

@@ -93,7 +93,9 @@ class Reading:
         try:
             self._read()
         except SourceError as error:
-            self.error = error
+            # Its traceback leads back to this reading: a cycle, which would keep the frames and
+            # the camera's connection until a collection.
+            self.error = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 (top of the thread: log, report, try again)
             logger.bind(camera=self._spec.key).exception("reading the camera failed inside")
             self.error = SourceError(

@@ -5,7 +5,6 @@ writes it beside the source: half of the time that the page takes to come up, sp
 no station reads, in a folder that may be read-only.
 """
 
-import gc
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -13,6 +12,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 from typing_extensions import override
+
+from appliance.garbage import collect_as_usual
 
 _WRITER = "gradio.component_meta"  # the module that writes the stubs
 
@@ -25,7 +26,7 @@ def import_gradio() -> None:
         import gradio  # noqa: F401, PLC0415 - takes seconds
     finally:
         sys.meta_path.remove(finder)
-    gc.freeze()  # what is here now stays: no collection looks through it again
+        collect_as_usual()  # Gradio is the last and largest import
 
 
 class _Finder(MetaPathFinder):

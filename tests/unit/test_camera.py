@@ -1,13 +1,13 @@
 """A camera goes away, comes back, hangs, floods and ends; what the station sees of that."""
 
-import gc
+import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import psutil
 import pytest
 from loguru import logger
 
@@ -28,6 +28,7 @@ from tests.support.cameras import (
     wait_until,
     why_no_rtsp,
 )
+from tests.support.refusing import refusing_cameras
 from tests.support.scripted import ScriptedCapture, scripted_source
 from tests.support.videos import (
     write_concatenated_jpegs,
@@ -216,33 +217,25 @@ def test_stop_does_not_wait_for_a_call_that_blocks(run):
     assert wait_until(lambda: not any(t.name == "read-dock" for t in threading.enumerate()))
 
 
-def usage() -> tuple[int, int, int]:
-    """Threads, open descriptors, and resident bytes of this process."""
-    gc.collect()
-    return (
-        threading.active_count(),
-        len(list(Path("/proc/self/fd").iterdir())),
-        psutil.Process().memory_info().rss,
-    )
+@pytest.mark.parametrize("attempts", [200, pytest.param(2000, marks=pytest.mark.long)])
+def test_failed_attempts_leave_nothing_behind(tmp_path, attempts):
+    """Threads, descriptors and memory stay flat, however a camera fails, and however often."""
+    with refusing_cameras(tmp_path) as urls:
+        command = [sys.executable, "-m", "tests.support.refusing", str(attempts), *urls.values()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert all(told["sentences"])
+    assert told["rss_mb"] < 2  # of all cameras together
+    assert told["threads"] <= len(urls)  # of each an attempt may or may not be under way
+    assert told["descriptors"] <= 3 * len(urls)
 
 
-@pytest.mark.parametrize(
-    "attempts", [300, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])]
-)
-def test_failed_reconnects_leave_nothing_behind(run, log, attempts):
-    """Threads, descriptors and memory stay flat over failed attempts, with one log line (O-07)."""
+def test_failed_attempts_are_one_line(run, log):
+    """However often a camera is tried in vain, the log says once that it is away."""
     with closed_port() as port:
-        never = Timing(wall_s=time.time, backoff=Backoff(first_s=0, cap_s=0))
-        camera = run(spec_of(f"rtsp://127.0.0.1:{port}/x"), timing=never)
-        assert wait_until(lambda: camera.status().attempt > 100, 60)
-        threads, descriptors, rss_bytes = usage()
-        start = camera.status().attempt
-        assert wait_until(lambda: camera.status().attempt > start + attempts, 240)
-        more_threads, more_descriptors, more_rss_bytes = usage()
-        assert camera.status().state is OFFLINE
-    assert abs(more_threads - threads) <= 1  # an attempt may or may not be under way
-    assert abs(more_descriptors - descriptors) <= 3
-    assert more_rss_bytes - rss_bytes < attempts * 2_000 + 1_000_000
+        camera = run(spec_of(f"rtsp://127.0.0.1:{port}/x"))
+        assert wait_until(lambda: camera.status().attempt > 20)
     assert len(log) == 1
 
 
