@@ -4,6 +4,7 @@
     ├── SettingsError   a variable is wrong; lists every problem at once
     ├── ListenError     an address or port cannot be listened on, which may pass by itself
     ├── ModelError      a card, its weights or its graph is wrong
+    │   └── NoNumbersError      a model's output for a picture holds values that are no numbers
     ├── EngineError     an engine cannot be built, loaded or run
     │   └── DeviceError         its device is at fault, as when it has no room
     │       └── DeviceLostError     this process can use the device no more
@@ -50,6 +51,10 @@ class ListenError(ApplianceError):
 
 class ModelError(ApplianceError):
     """A model's card, weights or graph is wrong."""
+
+
+class NoNumbersError(ModelError):
+    """A model's output for a picture holds values that are no numbers: nothing is known of it."""
 
 
 class EngineError(ApplianceError):

@@ -89,7 +89,9 @@ class EngineReading:
         next_step: what a person can do.
         progress: 0..1 of what is under way; None where unknown.
         notice: what a person should know, and nothing has to be done about it.
+        doubt: what was wrong with its latest results, though the engine runs; empty if nothing.
         failures: frames on which an engine of this model failed, since the start.
+        unknown: frames of which nothing is known, since the start: its output was no numbers.
         replacements: engines that took the place of another, since the start.
     """
 
@@ -107,7 +109,9 @@ class EngineReading:
     next_step: str = ""
     progress: float | None = None
     notice: str = ""
+    doubt: str = ""
     failures: int = 0
+    unknown: int = 0
     replacements: int = 0
 
     @property

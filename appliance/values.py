@@ -185,6 +185,7 @@ class Result:
         inference_ms: from the engine's submit to its outputs being ready.
         finished_ns: monotonic clock when the detections were ready.
         labels: the model's class names in the order of class ids.
+        unknown: why nothing is known of the frame, though there are no detections; else empty.
     """
 
     camera: str
@@ -194,6 +195,7 @@ class Result:
     inference_ms: float
     finished_ns: int
     labels: tuple[str, ...] = ()
+    unknown: str = ""
 
     def names(self) -> list[str]:
         """The class name of each detection."""

@@ -173,6 +173,7 @@ class Pipeline:
             prepare=self._preparer.prepare,
             install=self._install,
             withdraw=self._loop.withdraw,
+            clock_ns=CLOCK_NS,
         )
         self._collector = Collector(
             {name: verify_folder(settings, name) for name in names},
@@ -250,10 +251,13 @@ class Pipeline:
         self._loop.wake()
 
     def _on_result(self, result: Result, lease: Lease) -> None:
-        self.start_up.reached(Stage.FIRST_RESULT)
         self._stats[result.camera].record(result)
         self.metrics.observe(result)
-        self._room.recovered(self.models[result.camera])
+        if result.unknown:
+            self._room.doubted(self.models[result.camera], result.unknown)
+        else:
+            self.start_up.reached(Stage.FIRST_RESULT)
+            self._room.recovered(self.models[result.camera])
         self.encoder.offer(result, lease)
         self.burner.offer(result, lease)
         self._collector.offer(result, lease)

@@ -227,6 +227,7 @@ def choose(
     *,
     sizes: tuple[int, int],
     card: Card,
+    ranked: Sequence[ir.Value],
 ) -> Chosen:
     """The best places, each with its best class; or, with multi_label, the best pairs of both.
 
@@ -238,6 +239,7 @@ def choose(
         at: gives f32 (1, n, classes), the values of n chosen places int64 (n,).
         sizes: places and classes.
         card: multi_label, and how many.
+        ranked: every value that `best` was taken from.
     """
     places_in_all, classes = sizes
     first = candidates(card, places_in_all)
@@ -246,12 +248,14 @@ def choose(
     values = at(places, first)
     if not card.detection.multi_label:
         class_ids = graph.op("ArgMax", values, axis=2, keepdims=0)
+        ranks = poisoned(graph, ranks, ranked)
         return Chosen(ranks, places, graph.cast(class_ids, ir.DataType.INT32), first)
     count = candidates(card, places_in_all * classes)
     ranks, pairs = graph.top_k(graph.reshape(values, [1, first * classes]), count)
     width = graph.constant(np.int64(classes))
     row = graph.reshape(graph.op("Div", pairs, width), [count])
     class_ids = graph.cast(graph.op("Mod", pairs, width), ir.DataType.INT32)
+    ranks = poisoned(graph, ranks, ranked)
     return Chosen(ranks, graph.op("Gather", places, row, axis=0), class_ids, count)
 
 
@@ -288,7 +292,21 @@ def choose_by_objectness(
         lambda places, n: score(objectness.at(graph, places, n), classes.at(graph, places, n)),
         sizes=(table.places, classes.figures),
         card=card,
+        ranked=(objectness.value, classes.value),
     )
+
+
+def poisoned(graph: Builder, scores: ir.Value, ranked: Sequence[ir.Value]) -> ir.Value:
+    """`scores` as they are; all of them NaN where one of the values that were ranked is not finite.
+
+    Comparisons drop NaN: a model that computes no numbers would look like one that sees nothing.
+    A sum keeps it, and zero times a sum that is finite changes no score.
+    """
+    for value in ranked:
+        total = graph.op("ReduceSum", as_float(graph, value, value.dtype), keepdims=0)
+        nothing = graph.op("Mul", total, graph.constant(np.float32(0)))
+        scores = graph.op("Add", scores, nothing)
+    return scores
 
 
 def corners(graph: Builder, centered: ir.Value) -> ir.Value:

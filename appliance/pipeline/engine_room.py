@@ -23,6 +23,7 @@ from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
 from appliance.values import EngineState
 
+DOUBT_S = 60.0  # after the last result that was no numbers, the station counts as well again
 PATIENCE = 5  # frames that fail in a row until another backend is tried
 TRIED_AGAIN = "It is tried again at the next start of the station."
 
@@ -81,6 +82,9 @@ class _Place:
         under_way: what is being done, and 0..1 of it.
         given: engines that were put in place since it was brought up last.
         in_a_row: failures since the last result.
+        unknown: results that were no numbers.
+        doubt: how the last of them was, until a while has passed without another.
+        doubted_ns: when it came.
         given_up: backends that failed in this run, and how.
         is_wanted: it waits to be brought up.
     """
@@ -93,26 +97,25 @@ class _Place:
     given: int = 0
     in_a_row: int = 0
     failures: int = 0
+    unknown: int = 0
+    doubt: str = ""
+    doubted_ns: int = 0
     replacements: int = 0
     given_up: dict[str, str] = field(default_factory=dict)
     is_wanted: bool = True
 
     def reading(self) -> EngineReading:
-        counted = replace(
-            self.running or self.blank, failures=self.failures, replacements=self.replacements
-        )
+        counted = self._counted(self.running or self.blank)
         if self.under_way is not None:
             sentence, progress = self.under_way
             if self.running is not None and self.trouble is None:
                 return replace(counted, sentence=sentence, progress=progress)
             return replace(
-                self.blank,
+                self._counted(self.blank),
                 state=EngineState.BUILDING,
                 sentence=sentence,
                 progress=progress,
                 fallback="; ".join(self.given_up.values()),
-                failures=self.failures,
-                replacements=self.replacements,
             )
         if self.trouble is not None:
             return replace(
@@ -121,7 +124,15 @@ class _Place:
                 sentence=str(self.trouble),
                 next_step=self.trouble.hint,
             )
-        return counted
+        return replace(counted, doubt=self.doubt)
+
+    def _counted(self, reading: EngineReading) -> EngineReading:
+        return replace(
+            reading,
+            failures=self.failures,
+            unknown=self.unknown,
+            replacements=self.replacements,
+        )
 
 
 class EngineRoom(Part):
@@ -133,6 +144,7 @@ class EngineRoom(Part):
         prepare: from a name to loaded models.
         install: hands a model to the loop, in the place of the one of the same name.
         withdraw: has the loop serve no model of this name any more.
+        clock_ns: monotonic.
     """
 
     def __init__(
@@ -143,11 +155,13 @@ class EngineRoom(Part):
         prepare: Prepare,
         install: Callable[[ServedModel], None],
         withdraw: Callable[[str], None],
+        clock_ns: Callable[[], int],
     ) -> None:
         super().__init__("engines")
         self._prepare = prepare
         self._install = install
         self._withdraw = withdraw
+        self._clock_ns = clock_ns
         self._changed = threading.Condition()
         self._places = {
             name: _Place(EngineReading(name, EngineState.WAITING, asked)) for name in models
@@ -206,6 +220,34 @@ class EngineRoom(Part):
     def recovered(self, model: str) -> None:
         """A result came: whatever was wrong is over."""
         place = self._places[model]
+        self._answered(model, place)
+        with self._changed:
+            long_ago = self._clock_ns() - place.doubted_ns > DOUBT_S * 1e9
+            is_sure_again = bool(place.doubt) and long_ago
+            if is_sure_again:
+                place.doubt = ""
+        if is_sure_again:
+            logger.bind(model=model).info("engine: its results are numbers again")
+
+    def doubted(self, model: str, reason: str) -> None:
+        """A result came of which nothing is known; said once, until there are only sound ones.
+
+        Args:
+            model: the model's name.
+            reason: what is wrong with its output.
+        """
+        place = self._places[model]
+        self._answered(model, place)
+        with self._changed:
+            place.unknown += 1
+            place.doubted_ns = self._clock_ns()
+            is_new = not place.doubt
+            place.doubt = f"Some of its results are unknown: {reason}"
+        if is_new:
+            logger.bind(model=model).error("engine: result unknown: {}", reason)
+
+    def _answered(self, model: str, place: _Place) -> None:
+        """An engine has looked at a frame without failing."""
         with self._changed:
             place.in_a_row = 0
             was_over = place.trouble is None or place.running is None
@@ -272,6 +314,7 @@ class EngineRoom(Part):
             place.replacements += is_new and place.served is not None
             place.served, place.running = served, reading
             place.trouble, place.under_way, place.in_a_row = None, None, 0
+            place.doubt = "" if is_new else place.doubt
             place.is_wanted = False  # what was given up meanwhile is replaced by this
         if is_new:
             self._install(served)

@@ -23,7 +23,7 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
-from appliance.errors import ApplianceError, DeviceLostError, EngineError
+from appliance.errors import ApplianceError, DeviceLostError, EngineError, NoNumbersError
 from appliance.geometry import Fit
 from appliance.pipeline.asked import Asked, AskedQueue, Inspected, RulesOf, ending
 from appliance.pipeline.heartbeat import Heartbeat
@@ -31,7 +31,7 @@ from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.runtimes import EngineSlot
 from appliance.tasks import Rules
-from appliance.values import U8, Result
+from appliance.values import U8, Detections, Result
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
 POLL_S = 0.001  # how late a frame may find its free slot while engines work
@@ -313,15 +313,20 @@ class Loop(Part):
             job.give_back()
 
     def _publish(self, job: _InFlight, frame: _Frame, ready_ns: int) -> None:
-        model, lease = job.model, frame.lease
+        model, lease, unknown = job.model, frame.lease, ""
+        try:
+            detections = model.task.finish(job.slot.outputs, job.fit, model.rules_in_force)
+        except NoNumbersError as error:
+            detections, unknown = Detections.empty(), error.sentence()
         result = Result(
             camera=frame.lane.key,
             stamp=lease.stamp,
             size_wh=job.fit.source_wh,
-            detections=model.task.finish(job.slot.outputs, job.fit, model.rules_in_force),
+            detections=detections,
             inference_ms=(ready_ns - job.submitted_ns) / 1e6,
             finished_ns=self._clock_ns(),
             labels=model.labels,
+            unknown=unknown,
         )
         self._on_result(result, lease)
 

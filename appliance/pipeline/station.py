@@ -152,7 +152,8 @@ def judge(
     """The station in one word, and a sentence for everything that is not as it should be.
 
     Ready means that the engines run and the loop ticks. A camera that is away makes the station
-    degraded, and so do an engine that is not what was asked for, and other troubles; it stays
+    degraded, and so do an engine that is not what was asked for or gives no numbers, and other
+    troubles; it stays
     ready: restarting it would bring nothing back. A better engine that is built beside one that
     runs is told, too.
     """
@@ -164,6 +165,7 @@ def judge(
     if not cameras:
         faults.append("No camera is configured: set APPLIANCE_CAMERAS__<KEY>__URL")
     faults += [f"{engine.model}: {engine.fallback}" for engine in engines if engine.is_fallback]
+    faults += [f"{engine.model}: {engine.doubt}" for engine in engines if engine.doubt]
     faults += troubles
     failed = [engine for engine in engines if engine.state is EngineState.FAILED]
     coming = [e for e in engines if e.state in {EngineState.WAITING, EngineState.BUILDING}]

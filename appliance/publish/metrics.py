@@ -239,6 +239,11 @@ def _engines(reading: StationReading) -> Iterator[Family]:
     failures = CounterMetricFamily(
         "appliance_engine_failures", "Frames on which an engine failed.", labels=["model"]
     )
+    unknown = CounterMetricFamily(
+        "appliance_engine_unknown_results",
+        "Frames of which nothing is known: the model's output was no numbers.",
+        labels=["model"],
+    )
     replacements = CounterMetricFamily(
         "appliance_engine_replacements",
         "Engines that took the place of another.",
@@ -261,5 +266,6 @@ def _engines(reading: StationReading) -> Iterator[Family]:
         is_coming = engine.state is EngineState.WAITING or bool(engine.under_way())
         progress.add_metric(model, (engine.progress or 0.0) if is_coming else 1.0)
         failures.add_metric(model, engine.failures)
+        unknown.add_metric(model, engine.unknown)
         replacements.add_metric(model, engine.replacements)
-    yield from (running, info, fallback, progress, failures, replacements)
+    yield from (running, info, fallback, progress, failures, unknown, replacements)

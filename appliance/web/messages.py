@@ -36,6 +36,7 @@ def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
         "scores": detections.scores.astype("float64").round(3).tolist(),
         "class_ids": detections.class_ids.tolist(),
         "labels": result.names(),
+        "unknown": bool(result.unknown),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join((struct.pack(">I", len(text)), text, picture.jpeg))

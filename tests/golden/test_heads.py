@@ -410,3 +410,17 @@ def test_the_documented_card_is_one(tmp_path, name):
     model = constant_outputs({"output0": ENCODE[name](3)}, (SIDE, SIDE))
     for rows in graph_and_twin(tmp_path, model, card):
         assert rows_of(rows, above=0.5) == [pytest.approx(row, abs=1e-2) for row in EXPECTED]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_score_that_is_no_number_is_not_taken_for_nothing(tmp_path, name, number):
+    """Comparisons drop NaN; the scores that leave the graph show that it was there."""
+    made = ENCODE[name](len(LABELS))
+    sane, broken = made.copy(), made
+    score = {"yolov8": (0, 4, 3), "end_to_end": (0, 3, 4), "fastestdet": (0, 6, 3, 3)}
+    broken[score.get(name, (0, 3, 6))] = number
+    for outputs, is_sound in ((sane, True), (broken, False)):
+        model = constant_outputs({"output0": outputs}, (SIDE, SIDE))
+        rows, _ = graph_and_twin(tmp_path, model, card_for(name))
+        assert np.isfinite(rows["scores"]).all() == is_sound

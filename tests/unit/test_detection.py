@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, NoNumbersError
 from appliance.geometry import Fit, FitMode
 from appliance.nms import NmsMode
 from appliance.tasks import Rules
@@ -111,8 +111,6 @@ def test_boxes_across_the_border_are_clipped_once(box, in_source):
         (400, 400, 500, 500),
         (30, 35, 10, 55),
         (10, 5, 30, 20),  # wholly in the padding
-        (np.nan, 35, 30, 55),
-        (10, 35, np.inf, 55),
     ],
 )
 def test_a_bad_box_takes_no_other_with_it(bad):
@@ -156,3 +154,18 @@ def test_detections_that_do_not_fit_together_are_refused():
     """Boxes, scores and classes have one row for each detection."""
     with pytest.raises(ApplianceError, match=r"boxes_xyxy_px: expected \(2, 4\), got \(1, 4\)"):
         Detections(np.zeros((1, 4), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_an_error_and_not_an_empty_frame(number):
+    """Whatever the other rows say: nobody knows what is in the picture."""
+    with pytest.raises(NoNumbersError, match="scores holds values that are no numbers"):
+        finish((BOX, 0.9, 0), (BOX, number, 1))
+
+
+def test_a_box_that_is_no_number_is_an_error_where_its_score_counts():
+    """Below the threshold it harms nobody: such rows are never looked at."""
+    broken = (10, np.nan, 30, 55)
+    assert len(finish((BOX, 0.9, 0), (broken, 0.1, 0))) == 1
+    with pytest.raises(NoNumbersError, match="boxes holds values that are no numbers"):
+        finish((BOX, 0.9, 0), (broken, 0.6, 0))

@@ -7,9 +7,15 @@ import pytest
 from loguru import logger
 
 from appliance.errors import ApplianceError, DeviceLostError, EngineError, ModelError
-from appliance.pipeline.engine_room import PATIENCE, TRIED_AGAIN, EngineRoom, Prepared
+from appliance.pipeline.engine_room import (
+    DOUBT_S,
+    PATIENCE,
+    TRIED_AGAIN,
+    EngineRoom,
+    Prepared,
+)
 from appliance.values import EngineState
-from tests.support.fakes import LevelEngine, served, wait_until
+from tests.support.fakes import Clock, LevelEngine, served, wait_until
 
 NEXT = "Look at the report."
 WAITING, BUILDING, RUNNING, FAILED = EngineState
@@ -40,6 +46,7 @@ class Bench:
 
     def __init__(self, **preparations):
         self.installed, self.withdrawn, self.without = [], [], []
+        self.clock = Clock()
         self._preparations = preparations
         self.room = EngineRoom(
             list(preparations),
@@ -47,6 +54,7 @@ class Bench:
             prepare=self._prepare,
             install=self.installed.append,
             withdraw=self.withdrawn.append,
+            clock_ns=self.clock,
         )
 
     def _prepare(self, name, progress, without):
@@ -454,3 +462,24 @@ def test_readings_do_not_wait_for_a_build(bench):
     assert [reading.state for reading in one.room.readings()] == [WAITING, WAITING]
     gate.set()
     wait_until(lambda: all(r.state is RUNNING for r in one.room.readings()))
+
+
+def test_results_that_are_no_numbers_are_counted_and_said_once(bench, log):
+    """The engine runs on, every such frame is counted, and a while of sound ones ends the doubt."""
+    one = bench(m=good)
+    one.run()
+    reason = "scores holds values that are no numbers"
+    for _ in range(3):
+        one.room.doubted("m", reason)
+        one.room.recovered("m")
+    reading = one.readings()["m"]
+    assert (reading.state, reading.unknown, reading.failures) == (RUNNING, 3, 0)
+    assert reading.doubt == f"Some of its results are unknown: {reason}"
+    assert one.installed[0].engine.closed == 0
+    assert sum(reason in line for line in log) == 1
+    one.clock.advance(DOUBT_S + 1)
+    one.room.recovered("m")
+    reading = one.readings()["m"]
+    assert (reading.doubt, reading.unknown) == ("", 3)
+    one.room.doubted("m", reason)
+    assert sum(reason in line for line in log) == 2

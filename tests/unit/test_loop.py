@@ -243,6 +243,25 @@ def test_a_slow_model_does_not_hold_up_a_fast_one(bench):
     assert levels_of(one.results) == [("gate", 2), ("door", 1)]
 
 
+def test_a_result_that_is_no_numbers_is_unknown_and_no_failure(bench, engine):
+    """The picture goes on with the reason, slot and lease come back, and the next frame counts."""
+    camera = PaintedCamera()
+    one = bench(engine=engine, door=camera)
+    engine.score = float("nan")
+    one.loop.start()
+    camera.show(1)
+    wait_until(lambda: len(one.results) == 1)
+    engine.score = None
+    camera.show(2)
+    wait_until(lambda: len(one.results) == 2)
+    one.end()
+    first, second = one.results
+    assert first.unknown.startswith("scores holds values that are no numbers.")
+    assert len(first.detections) == 0
+    assert (second.unknown, len(second.detections)) == ("", 1)
+    assert (one.failures, camera.held, one.taken) == ([], 0, [1, 2])
+
+
 def test_every_lease_is_given_back(bench, engine):
     """After any number of frames nothing is held any more, also when stopped in between."""
     camera = PaintedCamera()

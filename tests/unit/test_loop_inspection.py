@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from appliance.errors import DeviceLostError, EngineError
+from appliance.errors import DeviceLostError, EngineError, NoNumbersError
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.asked import ASKED_LIMIT, FRAMES_BEFORE
 from appliance.pipeline.heartbeat import Heartbeat
@@ -154,6 +154,18 @@ def test_a_failing_picture_ends_alone(bench):
     assert one.failures == []
     assert len(one.model.free) == 2
     assert camera.held == 0
+
+
+def test_a_person_is_told_that_the_result_is_no_numbers(bench):
+    """An empty answer would say that nothing is in the picture; the engine is not blamed."""
+    engine = LevelEngine()
+    engine.score = float("nan")
+    one = bench(engine)
+    one.start()
+    with pytest.raises(NoNumbersError, match="no numbers") as caught:
+        one.ask(1).result(PATIENCE_S)
+    assert caught.value.hint
+    assert one.failures == []
 
 
 def test_a_lost_device_is_everybodys(bench):

@@ -50,8 +50,17 @@ def test_a_picture_carries_its_own_boxes():
         "size_wh": [320, 240],
         "class_ids": [1, 7],
         "labels": ["green", "class_7"],
+        "unknown": False,
     }
     assert jpeg == b"JPEG"
+
+
+def test_a_picture_of_which_nothing_is_known_says_so():
+    """No box because there is nothing, and no box because nobody knows, are told apart."""
+    stamp, none = FrameStamp(1, 0, 0.0), Detections.empty()
+    result = Result("gate", stamp, (1, 1), none, 0.0, 0, unknown="scores holds no numbers")
+    header, _ = split(picture_message(LivePicture(result, b""), now_ns=0))
+    assert (header["unknown"], header["boxes"]) == (True, [])
 
 
 def test_the_length_counts_bytes():

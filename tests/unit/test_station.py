@@ -109,3 +109,10 @@ def test_every_reason_is_told():
     cameras = [camera(CameraState.OFFLINE, "Door"), camera(CameraState.STALLED, "Yard")]
     _, reasons = judge(cameras, [engine(EngineState.FAILED, "no room")], STUCK_S + 1)
     assert len(reasons) == 4
+
+
+def test_an_engine_whose_results_are_unknown_degrades():
+    """It runs, so the station is ready; and nobody may take it for one that sees nothing."""
+    doubt = "Some of its results are unknown: scores holds values that are no numbers"
+    health, reasons = judge(LIVE, [engine(doubt=doubt)], 0.1)
+    assert (health, reasons) == (Health.DEGRADED, (f"m: {doubt}",))

@@ -83,6 +83,7 @@ class Plant:
         self.room = EngineRoom(
             ["m"],
             asked="auto",
+            clock_ns=time.monotonic_ns,
             prepare=self._prepare,
             install=self.loop.install,
             withdraw=self.loop.withdraw,

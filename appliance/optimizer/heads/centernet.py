@@ -52,6 +52,7 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
         lambda places, count: table.at(graph, places, count),
         sizes=(table.places, classes),
         card=card,
+        ranked=(logits,),
     )
     flat = Table(graph.reshape(sides, [1, 4, height * width]), 1)
     distances = flat.at(graph, chosen.places, chosen.count)

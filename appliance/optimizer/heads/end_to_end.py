@@ -34,13 +34,15 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
     table = Table(next(value for value in model.graph.outputs if value.name == name), 2)
     count = candidates(card, count)
     graph = Builder(model.graph, "head")
-    scores, places = graph.top_k(table.part(graph, BOX, BOX + 1).best(graph), count)
+    column = table.part(graph, BOX, BOX + 1)
+    scores, places = graph.top_k(column.best(graph), count)
     chosen = table.at(graph, graph.reshape(places, [count]), count)
     class_ids = graph.reshape(graph.slice(chosen, 2, BOX + 1, FIGURES), [1, count])
+    floored = graph.op("Max", scores, graph.constant(np.float32(0)))  # some exports pad with -1
     return choosing.outputs(
         graph,
         graph.slice(chosen, 2, 0, BOX),
-        graph.op("Max", scores, graph.constant(np.float32(0))),  # some exports pad with -1
+        choosing.poisoned(graph, floored, (column.value,)),
         graph.cast(class_ids, ir.DataType.INT32),
     )
 

@@ -58,6 +58,7 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
         lambda places, count: classes.at(graph, places, count),
         sizes=(layout.places, classes.figures),
         card=card,
+        ranked=(classes.value,),
     )
     scores = graph.op("Sigmoid", chosen.ranks) if sigmoid is not None else chosen.ranks
     corners = choosing.corners(graph, boxes.at(graph, chosen.places, chosen.count))

@@ -69,7 +69,7 @@ export class Stage {
     const seen = [...counts].map(([label, n]) => `${whole(n)} ${label}`);
     const facts = {
       camera: camera.name,
-      content: seen.length ? seen.join(", ") : t("nothing found"),
+      content: picture.unknown ? t("result unknown") : seen.join(", ") || t("nothing found"),
       time: clock(picture.captured_at_s),
       age: duration(age_s),
     };

@@ -77,7 +77,8 @@ export class Tile {
     this.#state.update(words);
     setText(this.#readings.fps, fixed(camera.fps, 1));
     setText(this.#readings.inference, milliseconds(camera.inference_ms));
-    setText(this.#readings.objects, this.stage.picture === null ? DASH : whole(objects));
+    const isKnown = this.stage.picture !== null && !this.stage.picture.unknown;
+    setText(this.#readings.objects, isKnown ? whole(objects) : DASH);
     this.stage.describe(camera, now);
   }
 }
