@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from loguru import logger
 from rich.table import Table
 
 from appliance import __version__
 from appliance.app.state import claim_state
 from appliance.cli_delivery import add_commands, prepared_paths
-from appliance.errors import ApplianceError, ListenError, SettingsError
+from appliance.errors import ApplianceError, EngineError, ListenError, SettingsError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (
@@ -188,6 +189,24 @@ def build(
         if as_json:
             _print_json({"error": str(error), "hint": error.hint})
         raise
+    except Exception as error:  # top of the build: told to whoever waits for it
+        unforeseen = _unforeseen(error)
+        if as_json:
+            _print_json({"error": str(unforeseen), "hint": unforeseen.hint})
+        raise unforeseen from error
+
+
+def _unforeseen(error: Exception) -> ApplianceError:
+    """What ended a build that nobody foresaw, as a sentence; the log gets all of it."""
+    logger.opt(exception=error).error("build: unexpected error")
+    if isinstance(error, MemoryError):
+        from appliance.app.child import MEMORY_HINT
+
+        return EngineError("the build found no memory", hint=MEMORY_HINT)
+    return EngineError(
+        f"the build ended unexpectedly: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+        hint="Export the model anew; if it stays, the log on the System page tells more.",
+    )
 
 
 def _tell_json(stage: str, progress: float | None) -> None:

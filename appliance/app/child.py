@@ -8,10 +8,13 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Sequence
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Lock, Timer
-from typing import Any, Final
+from threading import Event, Lock, Thread, Timer
+from typing import IO, Any, Final
 
 from loguru import logger
 
@@ -20,9 +23,10 @@ from appliance.runtimes import Progress
 
 PRIORITY: Final = 10  # nice
 OOM_SCORE: Final = 1000  # the kernel's word for: this one first
+LINES_KEPT: Final = 20  # of its error output: where it says nothing else, the last one is why
 GRACE_S: Final = 1.0  # to end in order; a library may hold it for minutes
 
-_MEMORY_HINT = (
+MEMORY_HINT = (
     "Free memory on this box, or build where there is more and bring the engine: "
     "APPLIANCE_ENGINE__SHIPPED. On a GPU a lower APPLIANCE_ENGINE__WORKSPACE_MB needs less."
 )
@@ -61,7 +65,7 @@ class BuildChild:
             overdue.set()
             _end(child)
 
-        with self._start(command) as child:
+        with self._start(command) as child, _passed_on(child.stderr) as said:
             limit = Timer(self._limit_s, end_overdue)
             limit.daemon = True
             limit.start()
@@ -78,7 +82,7 @@ class BuildChild:
                 hint=_TIME_HINT,
             )
         if child.returncode:
-            raise _failure(child.returncode, last)
+            raise _failure(child.returncode, last, said)
 
     def stop(self) -> None:
         """End the build that is under way, and begin none; idempotent, does not wait."""
@@ -93,7 +97,11 @@ class BuildChild:
                 raise EngineError("the station ends; no build is begun")
             # Its streams are read as UTF-8, whatever the locale; a library's bytes break nothing.
             child = subprocess.Popen(  # noqa: S603 - our own command
-                command, stdout=subprocess.PIPE, encoding="utf-8", errors="backslashreplace"
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="backslashreplace",
             )
             self._child = child
         os.setpriority(os.PRIO_PROCESS, child.pid, PRIORITY)
@@ -110,6 +118,26 @@ def _end(child: "subprocess.Popen[str]") -> None:
     force = Timer(GRACE_S, child.kill)  # does nothing once it has ended
     force.daemon = True
     force.start()
+
+
+@contextmanager
+def _passed_on(errors: IO[str] | None) -> Iterator[deque[str]]:
+    """Its error output goes where the station's goes, and the last lines are kept."""
+    assert errors is not None  # noqa: S101 - it was asked for
+    kept: deque[str] = deque(maxlen=LINES_KEPT)
+
+    def pass_on() -> None:
+        for line in errors:
+            sys.stderr.write(line)
+            kept.append(line.strip())
+        sys.stderr.flush()
+
+    thread = Thread(target=pass_on, name="build-errors", daemon=True)
+    thread.start()
+    try:
+        yield kept
+    finally:
+        thread.join(GRACE_S)
 
 
 def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any]:
@@ -134,15 +162,20 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
-def _failure(status: int, last: dict[str, Any]) -> EngineError:
+def _failure(status: int, last: dict[str, Any], said: Iterable[str]) -> EngineError:
     if status == -signal.SIGKILL:
         return EngineError(
-            "the build was killed, most likely because memory ran out", hint=_MEMORY_HINT
+            "the build was killed, most likely because memory ran out", hint=MEMORY_HINT
         )
     if status < 0:
         return EngineError(
             f"the build was ended by {signal.Signals(-status).name}",
             hint="Start the station again; if it stays, the log on the System page tells more.",
         )
-    message = last.get("error", f"the build ended with status {status}")
-    return EngineError(str(message), hint=str(last.get("hint", "")))
+    if "error" in last:
+        return EngineError(str(last["error"]), hint=str(last.get("hint", "")))
+    reason = [line for line in said if line][-1:] or ["it said nothing"]
+    return EngineError(
+        f"the build ended with status {status}: {reason[0][:300]}",
+        hint="Start the station again; if it stays, the log on the System page tells more.",
+    )

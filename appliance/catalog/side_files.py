@@ -25,7 +25,7 @@ def side_files(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
             missing or shorter than the model says, or all are larger than 8 GiB.
     """
     ends: dict[str, int] = {}
-    for tensor in _tensors(model):
+    for tensor in tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             location, end = _place(tensor)
             ends[location] = max(end, ends.get(location, 0))
@@ -91,7 +91,7 @@ def _stays(file: Path, folder: Path) -> bool:
         return False
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of the model: weights, attributes, subgraphs and functions."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:

@@ -84,6 +84,8 @@ class Optimizer:
                         return cache.commit(folder, replace(kept, refused=found.refused))
             progress("Rewriting the graph", 0.02)
             canonical = canonicalize(weights, card, job.head, folder / f"{Precision.FP32}.onnx")
+            if job.maker.serial:  # refused now, and not after a build of many minutes
+                job.maker.reference(job.maker.threads)
             rungs = ladder(shelf.wishes.precision, backend)
             makes = climb(job.maker, canonical, rungs, folder, part_of(progress, 0.05, 1.0))
             if makes[-1].is_refused:

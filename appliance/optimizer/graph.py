@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 
 from appliance.catalog.inspection import Inspection
 from appliance.errors import ModelError
+from appliance.optimizer import foreign
 from appliance.optimizer.folding import infer_and_fold
 
 OPSET_MIN = 9  # oldest that is lifted
@@ -105,10 +106,11 @@ def load(
     """
     name = inspection.path.name
     _check_versions(inspection)
-    proto = onnx.load(inspection.path)
+    proto = foreign.inlined(onnx.load(inspection.path), name)
+    foreign.check_operators(proto, name)
     weights = {tensor.name for tensor in proto.graph.initializer} | constants.keys()
     inputs = [value for value in proto.graph.input if value.name not in weights]
-    _fix_shape(next(value for value in inputs if value.name == image), shape, name)
+    foreign.fix_shape(next(value for value in inputs if value.name == image), shape, name)
     declared = [_forget_shape(value) for value in proto.graph.output]
     try:
         if inspection.opset < OPSET_HEADS:  # it wants weights among the inputs of old files
@@ -131,6 +133,8 @@ def load(
             f"{name}: its shapes contradict each other: {_first_line(error)}",
             hint="Correct input.size_wh in model.toml, or export the model again.",
         ) from error
+    foreign.check_convolutions(inferred, name)
+    foreign.check_sizes(inferred, name)
     for value, sizes in zip(inferred.graph.output, declared, strict=True):
         _recall_shape(value, sizes)
     return ir.from_proto(inferred)
@@ -172,27 +176,6 @@ def _check_versions(inspection: Inspection) -> None:
             f"{IR_MAX}",
             hint="Export the model again with an older release of the onnx package.",
         )
-
-
-def _fix_shape(image: onnx.ValueInfoProto, shape: Sequence[int], name: str) -> None:
-    """Give the image input the card's size.
-
-    Raises:
-        ModelError: the file declares another one.
-    """
-    dims = image.type.tensor_type.shape.dim
-    declared = [dim.dim_value or dim.dim_param for dim in dims]
-    fits = len(dims) == len(shape) and all(
-        not dim.HasField("dim_value") or dim.dim_value in {size, 0, -1}
-        for dim, size in zip(dims, shape, strict=True)
-    )
-    if not fits:
-        raise ModelError(
-            f"{name}: input is {declared}, the card says {list(shape)}",
-            hint="Correct input.size_wh or input.layout in model.toml.",
-        )
-    for dim, size in zip(dims, shape, strict=True):
-        dim.dim_value = size
 
 
 def set_outputs(model: ir.Model, outputs: Mapping[str, ir.Value]) -> None:

@@ -4,32 +4,50 @@ This is what an engine must agree with. It shares no code with the product's let
 head graph, so that a mistake there cannot hide by being made twice.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
 from appliance.catalog.card import Card
-from appliance.catalog.inspection import inspect_onnx
+from appliance.catalog.inspection import Inspection, inspect_onnx
+from appliance.catalog.side_files import tensors
+from appliance.errors import ModelError
 from appliance.nms import suppress
 from appliance.optimizer.feeding import WHOLE_DTYPES, feed_of
 from appliance.optimizer.heads import Head, Tensors
+from appliance.runtimes.onnxruntime import failures, first_line
 from appliance.values import F32, U8, Detections
+
+SMALL_BYTES = 4096  # weights are larger, and shapes and indexes are not
+BESIDE = "session.model_external_initializers_file_folder_path"
 
 
 class Reference:
-    """The foreign model on ONNX Runtime, one frame at a time."""
+    """The foreign model on ONNX Runtime, one frame at a time.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load or run it.
+    """
 
     def __init__(self, foreign: Path, card: Card, head: Head, *, threads: int = 0) -> None:
-        self._feed = feed_of(inspect_onnx(foreign).inputs, card)
+        inspection = inspect_onnx(foreign)
+        self._feed = feed_of(inspection.inputs, card)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(foreign), options, providers=["CPUExecutionProvider"]
-        )
+        options.log_severity_level = 4  # what goes wrong is raised as well
+        try:
+            self._session = onnxruntime.InferenceSession(
+                _readable(inspection, options), options, providers=["CPUExecutionProvider"]
+            )
+        except failures() as error:
+            raise _refused(foreign, "load", error) from error
+        self._foreign = foreign
         self._card = card
         self._head = head
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -37,7 +55,11 @@ class Reference:
     def run(self, image: F32) -> Tensors:
         """Canonical rows of one prepared image (h, w, 3) float32 BGR 0..255, by the numpy twin."""
         feeds = {self._feed.image.name: self._tensor(image), **self._feed.extras}
-        raw = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        try:
+            arrays = self._session.run(self._outputs, feeds)
+        except failures() as error:
+            raise _refused(self._foreign, "run", error) from error
+        raw = dict(zip(self._outputs, arrays, strict=True))
         return self._head.decode({name: _single(array) for name, array in raw.items()}, self._card)
 
     def detect(self, frame: U8, *, confidence: float) -> Detections:
@@ -64,6 +86,36 @@ class Reference:
         tensor = scaled if card.layout == "nhwc" else scaled.transpose(2, 0, 1)
         rounded = np.rint(tensor) if self._feed.image.dtype in WHOLE_DTYPES else tensor
         return np.ascontiguousarray(rounded[None], self._feed.image.dtype)
+
+
+def _readable(inspection: Inspection, options: onnxruntime.SessionOptions) -> str | bytes:
+    """What a session takes: the file, or its bytes where it has side files.
+
+    The library infers shapes from the small tensors, and does not look for them in side files.
+    """
+    if not inspection.side_files:
+        return str(inspection.path)
+    folder = str(inspection.path.parent)
+    proto = onnx.load(inspection.path, load_external_data=False)
+    for tensor in tensors(proto):
+        if uses_external_data(tensor) and _size_bytes(tensor) <= SMALL_BYTES:
+            load_external_data_for_tensor(tensor, folder)
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+    options.add_session_config_entry(BESIDE, folder)
+    return proto.SerializeToString()
+
+
+def _size_bytes(tensor: onnx.TensorProto) -> int:
+    return math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def _refused(foreign: Path, what: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{foreign.name}: ONNX Runtime cannot {what} the original: {first_line(error)}",
+        hint="Export the model again with ONNX's own operators alone, and check input.layout and "
+        "input.size_wh in model.toml.",
+    )
 
 
 def _single(array: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ The library's telemetry is switched off by the environment before its import
 (`appliance.settings.prepare_process`).
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ MULTIPLIES_INT8 = {
     "QLinearConv",
     "QLinearMatMul",
 }
+PREAMBLE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?")
 _NUMBERS: Mapping[int, Precision] = {
     onnx.TensorProto.FLOAT: Precision.FP32,
     onnx.TensorProto.FLOAT16: Precision.FP16,
@@ -99,14 +101,15 @@ def check_contract(session: Any, contract: ModelContract) -> None:  # noqa: ANN4
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """The library's exceptions: a dozen types without a common base."""
+    """The library's exceptions: a dozen types without a common base, and plain RuntimeError."""
     members = vars(library().capi.onnxruntime_pybind11_state).values()
-    return tuple(m for m in members if isinstance(m, type) and issubclass(m, Exception))
+    own = (m for m in members if isinstance(m, type) and issubclass(m, Exception))
+    return (*own, RuntimeError)
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, without the rest."""
-    return str(error).strip().partition("\n")[0][:300]
+    """What an exception says, without the rest, and without its number and the file's path."""
+    return PREAMBLE.sub("", str(error).strip().partition("\n")[0])[:300]
 
 
 def computes(path: Path) -> Mapping[str, int]:

@@ -98,6 +98,22 @@ def test_a_child_that_says_nothing_is_told_by_its_status(told):
         BuildChild(limit_s=LONG_S).run(program("raise SystemExit(3)"), told)
 
 
+def test_a_child_that_cannot_even_begin_is_told_by_its_last_words(told, capfd):
+    """A library that is not there, an error at import: the reason arrives, and goes to the log."""
+    text = "raise ImportError('libfoo.so: no such file')"
+    with pytest.raises(EngineError, match=r"status 1: ImportError: libfoo\.so: no such file$"):
+        BuildChild(limit_s=LONG_S).run(program(text), told)
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_child_that_writes_without_end_is_read_and_not_kept(told, capfd):
+    """Neither of its two outputs fills up and holds it; of the errors few lines stay."""
+    text = "import sys\nfor n in range(20_000): print(n, file=sys.stderr)\nsys.exit('the end')"
+    with pytest.raises(EngineError, match="status 1: the end"):
+        BuildChild(limit_s=LONG_S).run(program(text), told)
+    assert capfd.readouterr().err.count("\n") == 20_001
+
+
 def test_a_child_that_is_killed_most_likely_had_no_memory(told):
     """SIGKILL is how the kernel takes memory back; the hint says what to do."""
     text = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
