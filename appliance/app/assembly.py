@@ -9,12 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from loguru import logger
 
 from appliance import __version__, resources
 from appliance.app.choices import ANY, AUTO, backends, choices, obstacle
 from appliance.catalog.inspection import inspect_onnx
 from appliance.catalog.library import Library, builtin_models_dir
 from appliance.engines import Backend
+from appliance.errors import ModelError
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.frames import Frames, is_picture
 from appliance.optimizer.key import EngineKey
@@ -92,18 +94,34 @@ def models_in_use(settings: Settings) -> tuple[str, ...]:
 
 
 def engines_in_use(settings: Settings) -> tuple[EngineKey, ...]:
-    """The keys that the models in use would load; a model without weights here has none.
+    """The keys that the models in use would load; the earlier one while a file gives no engine.
 
     Raises:
-        ApplianceError: a model's card or weights cannot be read.
+        ApplianceError: a model's card cannot be read.
     """
-    library, shelf = library_of(settings), shelf_of(settings)
     return tuple(
-        shelf.key(library.card(name), library.weights(name), backend)
+        key
         for name in models_in_use(settings)
-        if library.is_obtained(name)
         for backend in choices(settings).backends
+        for key in _keys_in_use(settings, name, backend)
     )
+
+
+def _keys_in_use(settings: Settings, name: str, backend: Backend) -> Iterator[EngineKey]:
+    library, shelf = library_of(settings), shelf_of(settings)
+    card, sha256 = library.card(name), ""
+    try:
+        key = shelf.key(card, library.weights(name), backend)
+    except ModelError as error:
+        logger.bind(model=name).warning("engines: an earlier one is kept: {}", error)
+    else:
+        yield key
+        if shelf.cache.find(key) is not None:
+            return
+        sha256 = key.weights_sha256
+    earlier = shelf.earlier(card, sha256, backend)
+    if earlier is not None:
+        yield earlier.key
 
 
 def frames_for(settings: Settings, model: str) -> Frames | None:

@@ -170,7 +170,7 @@ class Pipeline:
         self._room = EngineRoom(
             names,
             asked=settings.engine.backend,
-            prepare=self._preparer.prepare,
+            preparer=self._preparer,
             install=self._install,
             withdraw=self._loop.withdraw,
             clock_ns=CLOCK_NS,

@@ -13,13 +13,14 @@ from appliance.app.choices import choices
 from appliance.app.loading import Loader, Model
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
-from appliance.errors import DeviceError, EngineError
+from appliance.errors import ApplianceError, DeviceError, EngineError, ModelError
 from appliance.optimizer.key import EngineKey
 from appliance.optimizer.shelf import Shelf, may_prove
 from appliance.optimizer.sidecar import EngineFile
 from appliance.pipeline.engine_room import Prepared, Progress
 from appliance.settings import Settings
 
+_Stamp = tuple[tuple[str, int, int], ...]  # of files: name, time of the last change, size
 COMMAND = (sys.executable, "-m", "appliance", "build", "--json", "--backend")
 
 
@@ -34,21 +35,79 @@ class Preparer:
     def __init__(self, settings: Settings, models: int) -> None:
         self._settings = settings
         self._library = library_of(settings)
+        self._models = settings.paths.state / "models"
         self._shelf = shelf_of(settings)
         self._loader = Loader(settings, models=models)
         self._child = BuildChild(limit_s=settings.engine.build_minutes * 60)
         self._keys: dict[str, EngineKey] = {}
+        self._bad: dict[str, _Stamp] = {}
 
     def prepare(
         self, name: str, progress: Progress, without: Collection[str]
     ) -> Iterator[Prepared]:
-        """See `appliance.pipeline.engine_room.Prepare`.
+        """See `appliance.pipeline.engine_room.Preparing`.
 
         The best engine that this box can run; while it is built, a lesser one from the cache.
+        Where the model's file gives none, as when it is damaged, the engine of the file before it.
 
         Raises:
             ApplianceError: the model cannot be had, or no engine of it.
         """
+        stamp = self._stamp(name)
+        try:
+            yield from self._of_file(name, progress, without)
+        except (ModelError, EngineError) as error:
+            self._bad[name] = stamp
+            yield self._earlier(name, progress, without, error)
+        else:
+            self._bad.pop(name, None)
+
+    def is_changed(self, name: str) -> bool:
+        """Whether files that gave no engine have changed since, so that another try is worth it."""
+        return name in self._bad and self._bad[name] != self._stamp(name)
+
+    def _stamp(self, name: str) -> _Stamp:
+        """Tells the files of a person's model from others of these names."""
+        files = [path for path in (self._models / name).glob("*") if path.is_file()]
+        facts = ((path.name, path.stat()) for path in sorted(files))
+        return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in facts)
+
+    def _earlier(
+        self, name: str, progress: Progress, without: Collection[str], error: ApplianceError
+    ) -> Prepared:
+        """The engine of an earlier file, in the place of what `error` tells of.
+
+        Raises:
+            ApplianceError: `error`, where there is none, or it cannot be loaded.
+        """
+        card = self._library.card(name)
+        sha256 = self._keys[name].weights_sha256 if name in self._keys else ""
+        for backend in choices(self._settings, without).backends:
+            found = self._shelf.earlier(card, sha256, backend)
+            if found is None:
+                continue
+            progress("Loading the engine", None)
+            labels = self._library.labels(name, embedded=found.names)
+            try:
+                served = self._loader.load(Model(card, found.path, labels), backend, found)
+            except EngineError as unloaded:
+                logger.bind(model=name).warning("engine of an earlier file: {}", unloaded)
+                continue
+            return Prepared(
+                served,
+                found.verification.verdict,
+                found.verification.sentence(),
+                fallback=f"{error}. The engine of the model's earlier file runs",
+                next_step=f"{error.hint.rstrip('.') or 'Bring another file'}. "
+                "It is taken as soon as it is there.",
+            )
+        raise error
+
+    def _of_file(
+        self, name: str, progress: Progress, without: Collection[str]
+    ) -> Iterator[Prepared]:
+        """The engines of the model as it lies there now."""
+        self._keys.pop(name, None)
         model = self._model(name)
         chosen = choices(self._settings, without)
         missed = [chosen.missed] if chosen.missed else []

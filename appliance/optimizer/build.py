@@ -109,8 +109,9 @@ class Optimizer:
             frames=frames,
         )
         key = self.shelf.key(card, weights, backend)
-        classes = class_count(head, inspect_onnx(weights).outputs, card)
-        return Job(key, head, maker, classes, self.wall_s())
+        found = inspect_onnx(weights)
+        classes = class_count(head, found.outputs, card)
+        return Job(key, head, maker, classes, found.names, self.wall_s())
 
     def _head(self, card: Card) -> Head:
         head = self.heads.get(card.head)

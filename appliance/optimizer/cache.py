@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from appliance.errors import EngineError, StoreError
@@ -25,6 +25,7 @@ from appliance.optimizer.sidecar import (
     REPORT,
     SIDECAR,
     EngineFile,
+    key_of,
     opened,
     read_sidecar,
     sealed,
@@ -64,6 +65,17 @@ class EngineCache:
     def find(self, key: EngineKey) -> EngineFile | None:
         """The engine for `key`, or None where none is complete and intact."""
         return read_sidecar(self._place(key), key)
+
+    def of_other_weights(self, key: EngineKey) -> Iterator[EngineFile]:
+        """Engines that differ from `key` in nothing but the model's file, the newest first."""
+        sidecars = self._place(key).parent.glob(f"*/{SIDECAR}")
+        for sidecar in sorted(sidecars, key=lambda path: -path.stat().st_mtime):
+            other = key_of(sidecar.parent)
+            if other is None or self._place(other) != sidecar.parent or other == key:
+                continue
+            found = self.find(other)
+            if found is not None and replace(other, weights_sha256=key.weights_sha256) == key:
+                yield found
 
     def refusal(self, key: EngineKey) -> EngineError | None:
         """Why no engine can be made of `key`, where that was found out before."""

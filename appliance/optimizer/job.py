@@ -27,6 +27,7 @@ class Job:
         head: the model's.
         maker: makes it in one precision.
         classes: how many the model tells apart; 0 where it does not say.
+        names: of the classes, as the file says them.
         now_s: wall clock, for the report.
     """
 
@@ -34,6 +35,7 @@ class Job:
     head: Head
     maker: Maker
     classes: int
+    names: tuple[str, ...]
     now_s: float
 
     def is_served_by(self, found: EngineFile, *, insists: bool) -> bool:
@@ -65,6 +67,7 @@ class Job:
             refused=tuple(made.verification for made in makes if made.is_refused),
             memory_bytes=chosen.memory_bytes,
             classes=self.classes,
+            names=self.names,
         )
 
     def report(self, folder: Path, makes: Sequence[Made]) -> None:

@@ -60,9 +60,12 @@ class Shelf:
             ModelError: the weights are not a readable ONNX model.
             EngineError: the backend is not installed, or needs a device that is not here.
         """
+        return self._key(card, inspect_onnx(weights).sha256, backend)
+
+    def _key(self, card: Card, weights_sha256: str, backend: Backend) -> EngineKey:
         return EngineKey(
             model=card.name,
-            weights_sha256=inspect_onnx(weights).sha256,
+            weights_sha256=weights_sha256,
             card_sha256=_sha256({k: v for k, v in asdict(card).items() if k != "origin"}),
             code_sha256=code_sha256(),
             backend=backend.name,
@@ -77,6 +80,21 @@ class Shelf:
         found = self.cache.find(key)
         serial = serial_of(backend)
         return found if found and serial and found.verification.device == serial else None
+
+    def earlier(self, card: Card, weights_sha256: str, backend: Backend) -> EngineFile | None:
+        """The newest engine of another file of the same model that was verified on this device.
+
+        Args:
+            card: the model's.
+            weights_sha256: of the file that is here; empty where it cannot be read.
+            backend: what runs it.
+
+        Raises:
+            EngineError: the backend is not installed, or needs a device that is not here.
+        """
+        serial = serial_of(backend)
+        others = self.cache.of_other_weights(self._key(card, weights_sha256, backend))
+        return next((e for e in others if serial and e.verification.device == serial), None)
 
 
 def may_prove(found: EngineFile, frames: Frames | None) -> bool:

@@ -17,7 +17,7 @@ from appliance.values import ModelContract, TensorSpec
 SIDECAR = "engine.json"
 REPORT = "report.html"
 REPORT_FIGURES = "report.json"
-SCHEMA = 4
+SCHEMA = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class EngineFile:
         refused: the rungs that were tried before, and why they were not taken.
         memory_bytes: what it held on its device when it was verified.
         classes: how many the model tells apart; 0 where it does not say.
+        names: of its classes, as the model's file says them; empty where it does not.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class EngineFile:
     refused: tuple[Verification, ...] = ()
     memory_bytes: int = 0
     classes: int = 0
+    names: tuple[str, ...] = ()
 
 
 def write_sidecar(engine: EngineFile) -> None:
@@ -55,6 +57,7 @@ def write_sidecar(engine: EngineFile) -> None:
         "refused": [each.as_dict() for each in engine.refused],
         "memory_bytes": engine.memory_bytes,
         "classes": engine.classes,
+        "names": engine.names,
     }
     engine.path.with_name(SIDECAR).write_text(sealed(document), encoding="utf-8")
 
@@ -76,9 +79,18 @@ def read_sidecar(folder: Path, key: EngineKey) -> EngineFile | None:
             refused=tuple(map(Verification.of, document["refused"])),
             memory_bytes=document["memory_bytes"],
             classes=document["classes"],
+            names=tuple(document["names"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # half a folder is no engine: it is built again
+
+
+def key_of(folder: Path) -> EngineKey | None:
+    """What the engine in `folder` was made from, by its sidecar; None where that is not whole."""
+    try:
+        return EngineKey(**opened((folder / SIDECAR).read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def sealed(document: Mapping[str, Any]) -> str:

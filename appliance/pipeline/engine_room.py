@@ -23,6 +23,7 @@ from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
 from appliance.values import EngineState
 
+LOOK_AGAIN_S = 20.0  # at files that gave no engine: somebody may have brought others
 DOUBT_S = 60.0  # after the last result that was no numbers, the station counts as well again
 PATIENCE = 5  # frames that fail in a row until another backend is tried
 TRIED_AGAIN = "It is tried again at the next start of the station."
@@ -56,18 +57,19 @@ class Progress(Protocol):
         """Note it; must not block."""
 
 
-class Prepare(Protocol):
+class Preparing(Protocol):
     """From a model's name to loaded models, each of which takes the place of the one before."""
 
-    def __call__(
-        self, name: str, progress: Progress, without: frozenset[str]
-    ) -> Iterator[Prepared]:
+    def prepare(self, name: str, progress: Progress, without: frozenset[str]) -> Iterator[Prepared]:
         """One or more; `without` names backends that failed in this run and are not used again.
 
         Raises:
             ApplianceError: the model cannot be had, or nothing runs it; what was given just now
                 must not serve either.
         """
+
+    def is_changed(self, name: str) -> bool:
+        """Whether files that gave no engine of their own are others now."""
 
 
 @dataclass(slots=True)
@@ -141,7 +143,7 @@ class EngineRoom(Part):
     Args:
         models: names of the models in use.
         asked: the backend setting's word.
-        prepare: from a name to loaded models.
+        preparer: from a name to loaded models.
         install: hands a model to the loop, in the place of the one of the same name.
         withdraw: has the loop serve no model of this name any more.
         clock_ns: monotonic.
@@ -152,13 +154,13 @@ class EngineRoom(Part):
         models: Sequence[str],
         *,
         asked: str,
-        prepare: Prepare,
+        preparer: Preparing,
         install: Callable[[ServedModel], None],
         withdraw: Callable[[str], None],
         clock_ns: Callable[[], int],
     ) -> None:
         super().__init__("engines")
-        self._prepare = prepare
+        self._preparer = preparer
         self._install = install
         self._withdraw = withdraw
         self._clock_ns = clock_ns
@@ -271,20 +273,29 @@ class EngineRoom(Part):
 
     def _next(self) -> str | None:
         """The next model to bring up; waits for one, and gives None at the end."""
-        with self._changed:
-            while not self._stop.is_set():
-                for name, place in self._places.items():
-                    if place.is_wanted:
-                        place.is_wanted = False
-                        return name
-                self._changed.wait()
-            return None
+        while not self._stop.is_set():
+            with self._changed:
+                wanted = self._wanted()
+                if wanted is None and not self._stop.is_set():
+                    self._changed.wait(LOOK_AGAIN_S)
+                    wanted = self._wanted()
+            changed = next((name for name in self._places if self._preparer.is_changed(name)), None)
+            if wanted or changed:
+                return wanted or changed
+        return None
+
+    def _wanted(self) -> str | None:
+        for name, place in self._places.items():
+            if place.is_wanted:
+                place.is_wanted = False
+                return name
+        return None
 
     def _bring_up(self, model: str) -> None:
         place = self._places[model]
         given_up = dict(place.given_up)
         place.given = 0
-        for prepared in self._prepare(model, self._noting(model), frozenset(given_up)):
+        for prepared in self._preparer.prepare(model, self._noting(model), frozenset(given_up)):
             self._put_in_place(place, prepared, given_up)
             if self._stop.is_set():
                 return  # the loop closes what it was given

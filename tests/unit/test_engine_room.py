@@ -7,6 +7,7 @@ import pytest
 from loguru import logger
 
 from appliance.errors import ApplianceError, DeviceLostError, EngineError, ModelError
+from appliance.pipeline import engine_room
 from appliance.pipeline.engine_room import (
     DOUBT_S,
     PATIENCE,
@@ -47,17 +48,21 @@ class Bench:
     def __init__(self, **preparations):
         self.installed, self.withdrawn, self.without = [], [], []
         self.clock = Clock()
+        self.changed = set()
         self._preparations = preparations
         self.room = EngineRoom(
             list(preparations),
             asked="auto",
-            prepare=self._prepare,
+            preparer=self,
             install=self.installed.append,
             withdraw=self.withdrawn.append,
             clock_ns=self.clock,
         )
 
-    def _prepare(self, name, progress, without):
+    def is_changed(self, name):
+        return name in self.changed
+
+    def prepare(self, name, progress, without):
         self.without.append(set(without))
         yield from self._preparations[name](name, progress, without)
 
@@ -265,7 +270,7 @@ def test_a_notice_is_logged_and_makes_no_fallback(bench, log):
     one = bench(m=lambda name, *_: iter([prepared(name, notice="labels: one is missing")]))
     reading = one.run()["m"]
     assert (reading.notice, reading.is_fallback) == ("labels: one is missing", False)
-    assert sum("one is missing" in line for line in log) == 1
+    wait_until(lambda: sum("one is missing" in line for line in log) == 1)
 
 
 def test_no_further_model_is_begun_after_stop(bench):
@@ -483,3 +488,20 @@ def test_results_that_are_no_numbers_are_counted_and_said_once(bench, log):
     assert (reading.doubt, reading.unknown) == ("", 3)
     one.room.doubted("m", reason)
     assert sum(reason in line for line in log) == 2
+
+
+def test_files_that_change_are_looked_at_again(bench, monkeypatch):
+    """A model whose file was damaged comes up by itself once a right one lies there."""
+    monkeypatch.setattr(engine_room, "LOOK_AGAIN_S", 0.01)
+    damaged = [ModelError("model.onnx: not an ONNX model, or damaged")]
+
+    def prepare(name, _progress, _without):
+        one.changed.discard(name)
+        if damaged:
+            raise damaged.pop()
+        yield prepared(name)
+
+    one = bench(m=prepare)
+    assert one.run()["m"].state is FAILED
+    one.changed.add("m")
+    wait_until(lambda: one.readings()["m"].state is RUNNING)

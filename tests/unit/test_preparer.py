@@ -9,10 +9,11 @@ import onnx
 import pytest
 
 from appliance.app import choices
+from appliance.app.assembly import engines_in_use
 from appliance.app.building import optimizer_of
 from appliance.app.preparer import Preparer
 from appliance.engines import cpu
-from appliance.errors import DeviceError, EngineError
+from appliance.errors import DeviceError, EngineError, ModelError
 from appliance.optimizer.sidecar import read_sidecar, write_sidecar
 from appliance.settings import load
 from tests.support.process import MODEL, run, station_environ
@@ -276,3 +277,65 @@ def test_an_engine_that_pictures_prove_wrong_is_given_up(preparer, tmp_path):
         next(prepared)
     with pytest.raises(EngineError, match=r"F1 0\.500"):
         bring_up(preparer)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def not_fitting(path):
+    model = onnx.load(path)
+    model.graph.output[0].name = "something"
+    model.graph.node[-7].output[0] = "something"
+    onnx.save(model, path)
+
+
+@pytest.mark.slow
+def test_a_damaged_model_file_leaves_the_verified_engine_serving(preparer, tmp_path):
+    """It is said, with its own names of classes; the right file is noticed and taken again."""
+    place = tmp_path / "state" / "models" / MODEL
+    weights, card = place / "model.onnx", place / "model.toml"
+    card.write_text(re.sub(r"(?m)^labels = .*\n", "", card.read_text()))
+    model = onnx.load(weights)
+    onnx.helper.set_model_props(model, {"names": "['ripe', 'raw']"})
+    onnx.save(model, weights)
+    whole = weights.read_bytes()
+    bring_up(preparer)
+    assert not preparer.is_changed(MODEL)
+    reasons = {
+        truncated: "model.onnx: not an ONNX model, or damaged",
+        empty: "model.onnx: not an ONNX model, or damaged",
+        type(weights).unlink: f"{MODEL}: model.onnx is not here",
+    }
+    for damage, reason in reasons.items():
+        weights.write_bytes(whole)
+        damage(weights)
+        (kept,) = bring_up(preparer)
+        assert kept.fallback == f"{reason}. The engine of the model's earlier file runs"
+        assert kept.next_step.endswith("It is taken as soon as it is there.")
+        assert (kept.verdict, kept.served.labels) == ("unproven", ("ripe", "raw"))
+        assert not preparer.is_changed(MODEL)
+        assert len(engines_in_use(preparer._settings)) == 1
+    weights.write_bytes(whole)
+    assert preparer.is_changed(MODEL)
+    (again,) = bring_up(preparer)
+    assert again.fallback == ""
+    assert not preparer.is_changed(MODEL)
+
+
+@pytest.mark.slow
+def test_a_new_model_file_that_does_not_fit_leaves_the_verified_engine_serving(gpu_box, tmp_path):
+    """A new file that is refused is told as such; without an engine of an earlier one, it fails."""
+    weights = tmp_path / "state" / "models" / MODEL / "model.onnx"
+    bring_up(gpu_box)
+    not_fitting(weights)
+    (kept,) = bring_up(gpu_box)
+    assert "expected outputs keypoints and wh" in kept.fallback
+    assert kept.fallback.endswith("The engine of the model's earlier file runs")
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(ModelError, match="expected outputs keypoints and wh"):
+        bring_up(gpu_box)

@@ -84,7 +84,7 @@ class Plant:
             ["m"],
             asked="auto",
             clock_ns=time.monotonic_ns,
-            prepare=self._prepare,
+            preparer=self,
             install=self.loop.install,
             withdraw=self.loop.withdraw,
         )
@@ -117,7 +117,10 @@ class Plant:
     def _failed(self, served, error):
         self.room.failed(served, error)
 
-    def _prepare(self, name, progress, _without):
+    def is_changed(self, _name):
+        return False
+
+    def prepare(self, name, progress, _without):
         for share in self.shares:
             progress("Building the engine", share)
             self.told.acquire(timeout=10)
