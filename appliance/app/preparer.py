@@ -93,13 +93,13 @@ class Preparer:
             except EngineError as unloaded:
                 logger.bind(model=name).warning("engine of an earlier file: {}", unloaded)
                 continue
+            hint = error.hint.rstrip(".") or "Bring another file"
             return Prepared(
                 served,
                 found.verification.verdict,
                 found.verification.sentence(),
                 fallback=f"{error}. The engine of the model's earlier file runs",
-                next_step=f"{error.hint.rstrip('.') or 'Bring another file'}. "
-                "It is taken as soon as it is there.",
+                next_step=f"{hint}. It is taken as soon as it is there.",
             )
         raise error
 
