@@ -25,6 +25,7 @@ from appliance.settings import (
     Paths,
     Role,
     SettingsProblems,
+    call_directly,
     effective,
     environment,
     load,
@@ -107,6 +108,7 @@ def _serve(
 ) -> NoReturn:
     from appliance.app.serve import Manager, run
 
+    call_directly()
     run(loaded, ring, Manager.of(environ), **options)
     sys.stdout.flush()
     sys.stderr.flush()

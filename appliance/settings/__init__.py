@@ -18,7 +18,7 @@ from appliance.settings.model import (
     Web,
 )
 from appliance.settings.problems import Problem, SettingsProblems
-from appliance.settings.process import begin_temporary, environment, prepare_process
+from appliance.settings.process import begin_temporary, call_directly, environment, prepare_process
 from appliance.settings.users import Role, User
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "User",
     "Web",
     "begin_temporary",
+    "call_directly",
     "effective",
     "environment",
     "load",

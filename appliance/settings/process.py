@@ -103,6 +103,18 @@ def begin_temporary(paths: Paths, *, environ: MutableMapping[str, str] | None = 
     environ["GRADIO_TEMP_DIR"] = str(own / "gradio")
 
 
+def call_directly(*, environ: MutableMapping[str, str] | None = None) -> None:
+    """Forget the company's proxy; call before a station opens its first camera.
+
+    FFmpeg sends http, https and rtsps cameras to the proxy that `http_proxy` names, for
+    whatever scheme. A camera is on the station's own network, which a proxy seldom reaches.
+    """
+    if environ is None:
+        environ = os.environ  # noqa: TID251 - the one writer; libraries read it
+    for name in [name for name in environ if name.lower().endswith("_proxy")]:
+        del environ[name]
+
+
 def _share_heaps() -> None:
     """Let all threads share a few heaps; glibc gives each its own, which stays half empty.
 
