@@ -6,6 +6,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 LOCAL_SCHEMES = ("file", "v4l2")
 
+CARRIED_BYTES = {"rtsp": 127, "rtsps": 127, "http": 1023, "https": 1023}
+"""How much of `user:password`, escaped, FFmpeg carries; measured with a longer one per scheme."""
+
 _ESCAPING = "the user and password belong into USERNAME and PASSWORD, where they need no escaping"
 
 
@@ -58,6 +61,11 @@ def with_credentials(url: str, username: str, password: str) -> str:
         return url
     userinfo = quote(username, safe="") + (f":{quote(password, safe='')}" if password else "")
     return f"{scheme}{separator}{userinfo}@{rest}"
+
+
+def credentials_bytes(url: str) -> int:
+    """How long `user:password` is in a URL made by `with_credentials`."""
+    return len(urlsplit(url).netloc.rpartition("@")[0])
 
 
 def _network_address(scheme: str, rest: str) -> Address:

@@ -1,13 +1,18 @@
 """The settings of one camera."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from pydantic import SecretStr, model_validator
 from typing_extensions import override
 
 from appliance.redaction import redact_url
-from appliance.settings.addresses import parse_address, with_credentials
+from appliance.settings.addresses import (
+    CARRIED_BYTES,
+    credentials_bytes,
+    parse_address,
+    with_credentials,
+)
 from appliance.settings.fields import Note, Section, setting
 from appliance.settings.forms import Line, ModelName, Size
 
@@ -77,6 +82,19 @@ class Camera(Section):
             if value and data.get(field):
                 raise ValueError(f"holds a {field}, and {field.upper()} is set as well")
         return {**data, "url": address.url, **{key: value for key, value in found.items() if value}}
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        """FFmpeg cuts what is longer without a word; the camera then tells of a wrong password."""
+        limit = CARRIED_BYTES.get(self.url.partition("://")[0])
+        length = credentials_bytes(self.address())
+        if limit and length > limit:
+            raise ValueError(
+                f"USERNAME and PASSWORD are too long: escaped and with a colon between them they "
+                f"have {length} characters, of which the decoder carries {limit}; "
+                f"signs other than letters, digits and _.-~ count three or more"
+            )
+        return self
 
     @override
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:

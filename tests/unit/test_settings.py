@@ -473,6 +473,24 @@ def test_a_user_without_a_home_is_told_which_folders_to_name(problems_of):
     assert set(problems_of()) == {"APPLIANCE_PATHS__STATE", "APPLIANCE_PATHS__CACHE"}
 
 
+@pytest.mark.parametrize(
+    ("url", "longest"),
+    [
+        ("rtsp://192.0.2.10/x", "p" * 120),
+        ("rtsps://192.0.2.10/x", "#" * 40),
+        ("http://192.0.2.10/x", "p" * 1016),
+    ],
+)
+def test_credentials_that_the_decoder_would_cut_are_refused(read, problems_of, url, longest):
+    """One sign more does not fit; the sentence says how long they are, and nothing of them."""
+    camera = {"CAMERAS__DOOR__URL": url, "CAMERAS__DOOR__USERNAME": "viewer"}
+    read(**camera, CAMERAS__DOOR__PASSWORD=longest)
+    found = problems_of(**camera, CAMERAS__DOOR__PASSWORD=longest + longest[0])
+    told = found["APPLIANCE_CAMERAS__DOOR__URL"].problem
+    assert "USERNAME and PASSWORD are too long" in told
+    assert longest not in told
+
+
 def test_cameras_are_told_apart_by_keys_in_lower_case(read):
     """The environment folds case, so keys do."""
     cameras = read(
