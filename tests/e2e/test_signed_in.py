@@ -54,7 +54,8 @@ def test_people_stay_signed_in_over_a_restart_and_signed_out_as_well(tmp_path, e
     with started(environ, tmp_path / "log") as station:
         station.wait_until(lambda: answers(station))
         stays, leaves = station.sign_in("ada"), station.sign_in("vera")
-        station.wait_until(lambda: len(events(tmp_path)) >= 2)  # written, as soon as it can be
+        # Written, as soon as it can be, in this order.
+        station.wait_until(lambda: ("sign_in", "vera", "127.0.0.1") in events(tmp_path))
         stop(station)
     with started(environ, tmp_path / "log") as station:
         station.wait_until(lambda: answers(station))

@@ -138,7 +138,7 @@ def test_one_command_makes_every_engine_that_this_box_can(tmp_path, test_data, c
 
     A second run changes nothing.
     """
-    environ = station_environ(tmp_path, APPLIANCE_ENGINE__BACKEND="rtx")
+    environ = station_environ(tmp_path, built=False, APPLIANCE_ENGINE__BACKEND="rtx")
     names = write_models(tmp_path / "state" / "models", test_data, centernet)
     built = run(environ, "build", *names)
     assert built.returncode == 0, built.stderr

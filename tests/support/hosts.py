@@ -36,17 +36,16 @@ CACHE = "/var/cache/vision-appliance"
 def network() -> tuple[dict[str, Path], dict[str, str]]:
     """What a machine needs to reach package registries as this one does: files, variables.
 
-    Wheels it finds in folders of this one, since whoever runs the tests has just shown that the
-    locks can be installed over the network.
+    The wheels of the locks lie in folders of this one, and need not be downloaded for each.
     """
     files = {"/etc/resolv.conf": Path("/etc/resolv.conf")}
     files |= {f"/wheels/{name}": kept_wheels(name) for name in ("build", "cpu", "npm")}
-    kept = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    kept = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
-    variables |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels/build /wheels/cpu /wheels/npm"}
+    variables["PIP_FIND_LINKS"] = "/wheels/build /wheels/cpu /wheels/npm"
     if AUTHORITIES.is_file():
         files[str(AUTHORITIES)] = AUTHORITIES
-        variables["SSL_CERT_FILE"] = str(AUTHORITIES)
+        variables["PIP_CERT"] = variables["SSL_CERT_FILE"] = str(AUTHORITIES)
         variables["NODE_EXTRA_CA_CERTS"] = str(AUTHORITIES)
     return files, variables
 
