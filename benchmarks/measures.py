@@ -17,6 +17,7 @@ import psutil
 
 from benchmarks.flood import flood
 from benchmarks.inputs import MODEL, YOLO, Inputs, yolo_weights
+from benchmarks.page import page
 from benchmarks.report import Row, at_least, at_most
 from benchmarks.station import (
     Running,
@@ -217,6 +218,7 @@ MEASURES = {
         age,
         viewers,
         start_up,
+        page,
         flood,
         steady_state,
         installed,

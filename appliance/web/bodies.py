@@ -4,11 +4,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from appliance.web.asgi import App, Message, Receive, Scope, Send
+from appliance.web.asgi import App, Message, Receive, Scope, Send, header
+from appliance.web.packing import pack
 
 BODY_S = 15.0  # for a body to come,
 SLOWEST_BYTES_S = 20_000  # and as much more as what has come takes at this speed
@@ -124,30 +126,88 @@ def forget_encodings(scope: Scope) -> None:
 
 # Of an app to install, which this is none: at the root of the host, where others may live.
 _MANIFEST = re.compile(rb'<link rel="manifest"[^>]*>')
+_GRADIO, _GRADIO_END = b"<gradio-app", b"</gradio-app>"
 
 
-def finishing(send: Send, nonce: str, head: str, language: str) -> Send:
-    """Holds the page back until it is whole, adds our tags, and marks every script as ours.
+@dataclass(frozen=True, slots=True)
+class PageParts:
+    """What we put into Gradio's page, so that it does not wait for Gradio.
+
+    Attributes:
+        head: the end of the head: our scripts and styles.
+        top: before Gradio's part: the bar.
+        end: after it: the player.
+    """
+
+    head: str
+    top: str
+    end: str
+
+
+def finishing(send: Send, nonce: str, parts: PageParts, language: str, *, packed: bool) -> Send:
+    """Holds the page back until it is whole, adds our parts, and marks every script as ours.
 
     It also says in which language the page is; Gradio's own document says English.
+
+    Args:
+        send: gets the whole page.
+        nonce: of this answer.
+        parts: ours.
+        language: of the page.
+        packed: whether whoever calls can unpack.
     """
     start: Message = {}
-    parts: list[bytes] = []
+    received: list[bytes] = []
 
     async def collect(message: Message) -> None:
         if message["type"] == "http.response.start":
             start.update(message)
             return
-        parts.append(message.get("body", b""))
+        received.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        body = _MANIFEST.sub(b"", b"".join(parts), count=1)
-        body = body.replace(b'lang="en"', f'lang="{language}"'.encode(), 1)
-        body = body.replace(b"</head>", f"{head}</head>".encode(), 1)
-        body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
+        body = _finished(b"".join(received), nonce, parts, language)
         headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
+        headers.append((b"vary", b"Accept-Encoding"))
+        if packed:
+            body = pack(body)
+            headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", str(len(body)).encode()))
         await send({**start, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return collect
+
+
+def _finished(body: bytes, nonce: str, parts: PageParts, language: str) -> bytes:
+    if _GRADIO in body:  # else it is what stands in until the page is made
+        body = _MANIFEST.sub(b"", body, count=1)
+        body = body.replace(b'lang="en"', f'lang="{language}"'.encode(), 1)
+        body = body.replace(b"</head>", f"{parts.head}</head>".encode(), 1)
+        body = body.replace(_GRADIO, parts.top.encode() + _GRADIO, 1)
+        body = body.replace(_GRADIO_END, _GRADIO_END + parts.end.encode(), 1)
+    return body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
+
+
+def unchanged(scope: Scope, send: Send) -> Send:
+    """Answers 304, without a body, where whoever calls has the very file already."""
+    known = header(scope, b"if-none-match")
+    if not known or scope["method"] not in {"GET", "HEAD"}:
+        return send
+    is_known = False
+
+    async def answer(message: Message) -> None:
+        nonlocal is_known
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            headers = dict(message.get("headers", []))
+            is_known = headers.get(b"etag", b"") in known.encode("latin-1").split(b", ")
+            if is_known:
+                kept = [(k, v) for k, v in headers.items() if not k.startswith(b"content-")]
+                await send({**message, "status": 304, "headers": kept})
+                return
+        if not is_known:
+            await send(message)
+        elif not message.get("more_body"):
+            await send({"type": "http.response.body", "body": b""})
+
+    return answer

@@ -8,6 +8,7 @@ small enough and quick enough. Only then does anything else see the request.
 
 import hashlib
 import ipaddress
+import json
 import re
 import secrets
 import socket
@@ -31,10 +32,18 @@ from appliance.web.asgi import (
     read_target,
     texts_of,
 )
-from appliance.web.bodies import call_limited, finishing, forget_encodings, while_true
+from appliance.web.bodies import (
+    PageParts,
+    call_limited,
+    finishing,
+    forget_encodings,
+    unchanged,
+    while_true,
+)
 from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
-from appliance.web.headers import secured
+from appliance.web.headers import Answered, secured
 from appliance.web.joined import Joined
+from appliance.web.packing import accepts_packed
 from appliance.web.routes import Audience, Rule, find
 from appliance.web.sessions import Session, Sessions
 from appliance.web.throttle import network_of
@@ -113,7 +122,7 @@ class Gate:
         policy: from the settings.
         sessions: who is signed in.
         languages: of the people who call.
-        page_head: our tags for the end of the <head> of Gradio's page, in a language.
+        page_parts: what we put into Gradio's page, in a language.
     """
 
     def __init__(
@@ -123,11 +132,11 @@ class Gate:
         sessions: Sessions,
         *,
         languages: Languages,
-        page_head: Callable[[Texts], str],
+        page_parts: Callable[[Texts], PageParts],
     ) -> None:
         self._app = app
         self._languages = languages
-        self._page_head = page_head
+        self._page_parts = page_parts
         self._policy = policy
         self._sessions = sessions
         self._joined = Joined(sessions)
@@ -155,16 +164,19 @@ class Gate:
         path = self._path(scope)
         rule = find(path, scope["method"]) if path is not None else None
         nonce = secrets.token_urlsafe(16) if rule is not None and rule.page else ""
-        secure = _securing(send, path=path or "", nonce=nonce, https=self._policy.https)
+        secure = _securing(scope, send, path=path or "", nonce=nonce, https=self._policy.https)
         refusal = self._refusal(scope, rule)
         texts = texts_of(scope)
         if refusal is not None:
-            await _answer(secure, refusal, texts, asks=rule is not None and bool(rule.opened_by))
+            asks = rule is not None and bool(rule.opened_by)
+            await _answer(secure, refusal, texts, asks=asks, as_json=_is_gradios(path))
             return
         assert rule is not None  # noqa: S101 - _refusal answers a request without a rule
         if nonce:
+            packed = accepts_packed(scope)
             forget_encodings(scope)
-            secure = finishing(secure, nonce, self._page_head(texts), texts.language)
+            parts = self._page_parts(texts)
+            secure = finishing(secure, nonce, parts, texts.language, packed=packed)
         app = self._guarded(scope, rule)
         token, wanted = scope.get(TOKEN_KEY, ""), self._scope_wanted(scope, rule)
         if wanted is not None:
@@ -173,11 +185,13 @@ class Gate:
             app = while_true(app, lambda: self._sessions.find(token) is not None)
         with self._counted(scope) as is_fine:
             if not is_fine:
-                await _answer(secure, Refusal(429, marked("Too many requests at once.")), texts)
+                refusal = Refusal(429, marked("Too many requests at once."))
+                await _answer(secure, refusal, texts, as_json=_is_gradios(path))
                 return
             status = await call_limited(app, scope, receive, secure, limit=rule.body_limit)
         if status:
-            await _answer(secure, Refusal(status, UNANSWERED[status]), texts)
+            refusal = Refusal(status, UNANSWERED[status])
+            await _answer(secure, refusal, texts, as_json=_is_gradios(path))
 
     def _guarded(self, scope: Scope, rule: Rule) -> App:
         """What lies behind; a page of Gradio is there for the session alone that opened it."""
@@ -186,7 +200,7 @@ class Gate:
 
         async def refuse(scope: Scope, _: Receive, send: Send) -> None:
             refusal = Refusal(403, marked("This page belongs to another session."))
-            await _answer(send, refusal, texts_of(scope))
+            await _answer(send, refusal, texts_of(scope), as_json=True)
 
         return self._joined.guarding(self._app, scope[SESSION_KEY], refuse)
 
@@ -341,23 +355,32 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _securing(send: Send, *, path: str, nonce: str, https: bool) -> Send:
+def _securing(scope: Scope, send: Send, *, path: str, nonce: str, https: bool) -> Send:
+    answered = Answered(path, scope.get("query_string", b""), nonce, https)
+
     async def secure(message: Message) -> None:
         if message["type"] == "http.response.start":
             own: Iterable[tuple[bytes, bytes]] = message.get("headers", [])
-            headers = secured(own, path=path, nonce=nonce, https=https)
+            headers = secured(own, answered, status=message["status"])
             message = {**message, "headers": headers}
         await send(message)
 
-    return secure
+    return unchanged(scope, secure)
 
 
-async def _answer(send: Send, refusal: Refusal, texts: Texts, *, asks: bool = False) -> None:
-    body = texts(refusal.text).encode() if refusal.text else b""
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+def _is_gradios(path: str | None) -> bool:
+    """Whether Gradio's own script asks, which reads nothing but JSON."""
+    return path is not None and path.startswith("/ui/gradio_api/")
+
+
+async def _answer(
+    send: Send, refusal: Refusal, texts: Texts, *, asks: bool = False, as_json: bool = False
+) -> None:
+    said = texts(refusal.text) if refusal.text else ""
+    kind, body = b"text/plain; charset=utf-8", said.encode()
+    if as_json:
+        kind, body = b"application/json", json.dumps({"detail": said}).encode()
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     if refusal.status == 408:
         headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     if refusal.status == 401 and asks:  # players send theirs only when they are asked

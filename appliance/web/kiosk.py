@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI, Request, WebSocket
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from appliance.texts import Languages
 from appliance.web.asgi import App, Receive, Scope, Send, header, read_target, texts_of
+from appliance.web.files import Files
 from appliance.web.live import LiveHub
 from appliance.web.plain import secured_application
 from appliance.web.reach import Place
-from appliance.web.templates import STATIC, Pages
+from appliance.web.templates import Pages
 
 HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 PEERS = {"127.0.0.1", "::1"}
@@ -38,7 +38,7 @@ def kiosk_application(
         places: addresses under which others reach the page, asked at each loading.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.mount("/static", StaticFiles(directory=STATIC))
+    app.mount("/static", Files())
 
     @app.get("/")
     async def home() -> Response:

@@ -7,6 +7,7 @@ and nothing piles up for it.
 
 import asyncio
 import json
+import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ class LiveHub:
     Args:
         cameras: keys that may be watched.
         sessions: a viewer whose session is over is closed.
-        station: name and version, for the page.
+        station: name and version, for the page; with them goes a mark of this run, by which a page
+            notices that another one answers.
         confidence: the station's floor of scores.
         viewers: most viewers at a time.
         clock_ns: monotonic.
@@ -78,7 +80,7 @@ class LiveHub:
     ) -> None:
         self._cameras = cameras
         self._sessions = sessions
-        self._station = station
+        self._station: dict[str, object] = {**station, "boot": secrets.token_hex(4), "page": False}
         self._confidence = confidence
         self._seats = Seats(viewers)
         self._clock_ns = clock_ns
@@ -93,6 +95,10 @@ class LiveHub:
         """The encoder that calls `publish`, and the station now; before the first viewer."""
         self._encoder = encoder
         self._reading = reading
+
+    def page_is_up(self) -> None:
+        """The page around the live view is made."""
+        self._station["page"] = True
 
     def count(self) -> int:
         """Open viewers; may be asked from any thread."""
@@ -174,7 +180,8 @@ class LiveHub:
                 await socket.close(TOO_MANY)
                 return
             if self._is_over(viewer):
-                await socket.close(SESSION_OVER)
+                assert viewer.session is not None  # noqa: S101 - a kiosk's is never over
+                await socket.close(SESSION_OVER, self._sessions.why_over(viewer.session))
                 return
             viewer.wake.clear()
             await self._send_pictures(socket, viewer)

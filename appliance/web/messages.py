@@ -43,13 +43,13 @@ def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
 
 
 def station_message(
-    reading: StationReading, station: Mapping[str, str], confidence: float, texts: Texts
+    reading: StationReading, station: Mapping[str, object], confidence: float, texts: Texts
 ) -> dict[str, Any]:
     """The station for the page; see the protocol in ARCHITECTURE.md.
 
     Args:
         reading: now.
-        station: name, version, and who is looking.
+        station: name, version, which run, whether the page is made, and who is looking.
         confidence: the station's floor of scores, by the settings.
         texts: of the language that sentences are in; names and states stay as they are.
     """

@@ -38,7 +38,7 @@ ENGINES = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the Health panel: a shape of the sprite, a word, a sentence."""
+    """One line of the Health panel: a shape, a word, a sentence."""
 
     shape: str
     title: str

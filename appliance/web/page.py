@@ -1,4 +1,4 @@
-"""The Gradio page: the bar at the top and the tabs, mounted below the base path."""
+"""The Gradio page: the tabs, mounted below the base path; the gate puts bar and player around."""
 
 import warnings
 from dataclasses import replace
@@ -73,8 +73,6 @@ def _fill(context: TabContext, blocks: gr.Blocks) -> None:
     found = plugins(tabs, "TAB", Tab).items()
     known = sorted(found, key=lambda item: item[1].order)
     first = known[0][1]
-    header = context.pages.render("header.html", context.texts)
-    gr.Markdown(header, sanitize_html=False, latex_delimiters=[], elem_classes="bare")
     shown: list[tuple[Tab, gr.Tab]] = []
     with gr.Tabs(elem_classes="pages"):
         for name, tab in known:

@@ -2,7 +2,7 @@
 
 from appliance.texts import Languages
 from appliance.web.asgi import App, Message, Receive, Scope, Send, note_language, read_target
-from appliance.web.headers import secured
+from appliance.web.headers import Answered, secured
 
 
 def secured_application(app: App, languages: Languages) -> App:
@@ -15,8 +15,8 @@ def secured_application(app: App, languages: Languages) -> App:
 
         async def secure(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = message.get("headers", [])
-                headers = secured(own, path=str(scope["path"]), nonce="", https=False)
+                own, request = message.get("headers", []), Answered(str(scope["path"]))
+                headers = secured(own, request, status=message["status"])
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from appliance.settings import Problem
 from appliance.texts import Languages
 from appliance.web.asgi import App, texts_of
+from appliance.web.files import Files
 from appliance.web.plain import secured_application
-from appliance.web.templates import STATIC, Pages
+from appliance.web.templates import Pages
 
 
 def problem_application(
@@ -22,7 +22,7 @@ def problem_application(
     """Answers every page with the list of problems, and every readiness check with no."""
     pages = Pages(base=base, station_name="", version=version)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.mount(f"{base}/static/public", StaticFiles(directory=STATIC / "public"))
+    app.mount(f"{base}/static/public", Files("public"))
 
     @app.api_route(f"{base}/api/health", methods=["GET", "HEAD"])
     async def health() -> Response:

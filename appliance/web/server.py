@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from starlette.responses import (
     FileResponse,
-    HTMLResponse,
     JSONResponse,
     PlainTextResponse,
     RedirectResponse,
     Response,
 )
-from starlette.staticfiles import StaticFiles
 
 from appliance.errors import StoreError
 from appliance.pipeline.start_up import StartUp
@@ -22,10 +20,12 @@ from appliance.stores import Audit
 from appliance.texts import Languages, marked
 from appliance.values import Stage
 from appliance.web.asgi import Receive, Scope, Send, texts_of
+from appliance.web.bodies import PageParts
 from appliance.web.bundle import SupportBundle
 from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
+from appliance.web.files import Files
 from appliance.web.gate import SESSION_KEY, Gate, GatePolicy
 from appliance.web.importing import import_gradio
 from appliance.web.inspecting import Inspecting
@@ -33,9 +33,10 @@ from appliance.web.live import LiveHub
 from appliance.web.login import Login
 from appliance.web.mjpeg import Streams
 from appliance.web.overriding import Overriding
+from appliance.web.packing import packed_page
 from appliance.web.reach import CERTIFICATE_PATH
 from appliance.web.sessions import Sessions
-from appliance.web.templates import STATIC, Pages
+from appliance.web.templates import Pages
 
 READ = ["GET", "HEAD"]
 
@@ -82,10 +83,15 @@ class WebParts:
 def web_application(parts: WebParts) -> Gate:
     """The ASGI application, gate included."""
     base = parts.policy.base_path
+
+    def page_is_up() -> None:
+        parts.start_up.reached(Stage.PAGE)
+        parts.hub.page_is_up()
+
     page = DeferredPage(
         lambda: _make_page(parts.tabs, parts.languages),
         waiting=lambda texts, failed: parts.pages.render("waiting.html", texts, failed=failed),
-        on_ready=lambda: parts.start_up.reached(Stage.PAGE),
+        on_ready=page_is_up,
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
@@ -94,7 +100,7 @@ def web_application(parts: WebParts) -> Gate:
     app.include_router(parts.streams.router(), prefix=base)
     app.include_router(_own_routes(parts), prefix=base)
     app.include_router(_file_routes(parts), prefix=base)
-    app.mount(f"{base}/static", StaticFiles(directory=STATIC))
+    app.mount(f"{base}/static", Files())
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         """Not a mount: Gradio must see the whole path, which its own addresses begin with."""
@@ -106,7 +112,11 @@ def web_application(parts: WebParts) -> Gate:
         parts.policy,
         parts.sessions,
         languages=parts.languages,
-        page_head=lambda texts: parts.pages.render("head.html", texts),
+        page_parts=lambda texts: PageParts(
+            head=parts.pages.render("head.html", texts),
+            top=parts.pages.render("top.html", texts),
+            end=parts.pages.render("live.html", texts),
+        ),
     )
 
 
@@ -127,7 +137,8 @@ def _own_routes(parts: WebParts) -> APIRouter:
 
     @router.api_route("/player", methods=READ)
     async def show_player(request: Request) -> Response:
-        return HTMLResponse(parts.pages.render("player.html", texts_of(request.scope), places=()))
+        text = parts.pages.render("player.html", texts_of(request.scope), places=())
+        return packed_page(request.scope, text)
 
     @router.api_route("/api/health", methods=READ)
     async def health() -> Response:

@@ -56,6 +56,7 @@ class Session:
         address: from where they signed in.
         agent: what their browser calls itself.
         kept_ns: monotonic, when it was written last.
+        ended: why it was ended before its time: "left", "revoked"; "" while it was not.
     """
 
     user: str
@@ -66,6 +67,7 @@ class Session:
     address: str
     agent: str
     kept_ns: int
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +195,24 @@ class Sessions:
 
     def end_of(self, session: Session) -> dict[str, int | str]:
         """The same for the page: seconds, and whether using it would help ("idle") or not."""
+        return {
+            "ends_in_s": round(self.ends_in_s(session)),
+            "by": self._limit_of(session),
+            "idle_s": round(self._idle_ns / 1e9),
+        }
+
+    def why_over(self, session: Session) -> str:
+        """Why a session is over: "idle", "limit", "left" (signed out), "revoked", or ""."""
+        return session.ended or (self._limit_of(session) if self.ends_in_s(session) <= 0 else "")
+
+    def _limit_of(self, session: Session) -> str:
         idle_end = session.used_ns + self._idle_ns
-        by = "idle" if idle_end < session.started_ns + self._longest_ns else "limit"
-        return {"ends_in_s": round(self.ends_in_s(session)), "by": by}
+        return "idle" if idle_end < session.started_ns + self._longest_ns else "limit"
 
     def close(self, token: str) -> None:
         """Sign out; idempotent."""
         with self._lock:
-            self._end([_key(token)])
+            self._end([_key(token)], why="left")
 
     def list(self) -> tuple[SessionInfo, ...]:
         """Those that run, the newest first."""
@@ -222,15 +234,15 @@ class Sessions:
 
     def revoke(self, session_id: str) -> None:
         """End a session by its id; idempotent."""
-        self._end_where(lambda one: one.id == session_id)
+        self._end_where(lambda one: one.id == session_id, why="revoked")
 
     def revoke_user(self, user: str) -> None:
         """End every session of a person; idempotent."""
-        self._end_where(lambda one: one.user == user)
+        self._end_where(lambda one: one.user == user, why="revoked")
 
-    def _end_where(self, is_meant: Callable[[Session], bool]) -> None:
+    def _end_where(self, is_meant: Callable[[Session], bool], *, why: str = "") -> None:
         with self._lock:
-            self._end([key for key, one in self._sessions.items() if is_meant(one)])
+            self._end([key for key, one in self._sessions.items() if is_meant(one)], why=why)
 
     def _make_room(self, user: str) -> None:
         """For one more of this person: at the cost of their own sessions before anybody else's."""
@@ -246,9 +258,11 @@ class Sessions:
     def _sweep(self) -> None:
         self._end_where(lambda one: self.ends_in_s(one) <= 0)
 
-    def _end(self, keys: Collection[str]) -> None:
+    def _end(self, keys: Collection[str], *, why: str = "") -> None:
         for key in keys:
-            self._sessions.pop(key, None)
+            session = self._sessions.pop(key, None)
+            if session is not None:
+                session.ended = why
         self._shelf.drop(keys)
 
     def _write(self, key: str, session: Session) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from appliance.texts import Texts
+from appliance.web.files import made_files
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
 
 
 class Pages:
     """Renders the templates in pages/, where `_` and `plural` say the texts.
+
+    `file("page.js")` is where a file of `appliance.web.files` lies.
 
     Args:
         base: the base path.
@@ -24,6 +26,7 @@ class Pages:
             loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined
         )
         self._common = {"base": base, "station_name": station_name, "version": version}
+        self._environment.globals["file"] = lambda name: f"{base}/static/{made_files()[name].place}"
 
     def render(self, name: str, texts: Texts, **values: object) -> str:
         """One page in one language."""

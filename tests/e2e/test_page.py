@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.support.browser import CHROMIUM, SETTLED_MS, Watched, browsing, until
-from tests.support.process import seeing, started, station_environ
+from tests.support.browser import CHROMIUM, SETTLED_MS, browsing, counting, until
+from tests.support.process import PASSWORD, seeing, started, station_environ
 from tests.support.yard import write_yard, yard
 
 pytestmark = [
@@ -141,21 +141,55 @@ def test_system_leads_to_the_report_on_the_engine(station):
         assert seen.troubles == []
 
 
-def test_signing_out_ends_the_session_everywhere(station):
-    """Signed out in one window, the other window of the same browser says so by itself."""
+def test_a_session_that_is_over_is_told_on_every_tab(station):
+    """One bar with the reason and the way back; nothing is asked any more, no word of Gradio's."""
+    with browsing(station.origin) as seen:
+        seen.page.clock.install()
+        seen.sign_in(station.url)
+        seen.player()
+        page, asked = seen.page, []
+        page.get_by_role("tab", name="System").click(timeout=SETTLED_MS)
+        page.locator("[data-document=overview]").wait_for(timeout=SETTLED_MS)
+        (cookie,) = page.context.cookies()
+        name_and_token = f"{cookie['name']}={cookie['value']}"
+        page.on("request", lambda request: asked.append(request.url))
+        station.post("/logout", Cookie=name_and_token)
+        for tab in ("System", "Live", "Inspect", "People"):
+            page.get_by_role("tab", name=tab).click()
+            bar = page.locator(".frame > .note")
+            bar.get_by_text("in another window of this browser.").wait_for(timeout=SETTLED_MS)
+            assert re.match(r"Signed out at \d\d:\d\d:\d\d ", bar.inner_text())
+            assert bar.get_by_role("link", name="Sign in").is_visible()
+            assert page.get_by_role("button", name="Sign out").count() == 0
+            page.clock.fast_forward(6000)  # each document would be asked for again
+            assert page.locator(".toast-wrap:visible").count() == 0
+        assert page.get_by_role("button", name="End this session").is_disabled() or (
+            page.locator("#page-people").get_attribute("inert") is not None
+        )
+        page.get_by_role("tab", name="System").click()
+        assert page.locator("[data-document=overview][data-old]").is_visible()
+        assert [url for url in asked if "gradio_api" in url] == []
+        assert seen.troubles == []
+        bar.get_by_role("link", name="Sign in").click()
+        page.fill("#user", "ada")
+        page.fill("#password", PASSWORD)
+        page.click("button[type=submit]")
+        page.locator("[data-document=overview]:not([data-old])").wait_for(timeout=SETTLED_MS)
+
+
+def test_a_reload_costs_little(station):
+    """What has not changed is not asked for again: at most 25 requests and 60 kB."""
     with browsing(station.origin) as seen:
         seen.sign_in(station.url)
         seen.player()
-        other = Watched(seen.page.context.new_page(), station.origin)
-        other.page.goto(f"{station.url}/ui/")
-        other.player()
-        seen.page.get_by_role("button", name="Sign out").click()
-        seen.page.wait_for_selector("#user")
-        seen.page.goto(f"{station.url}/ui/")
-        seen.page.wait_for_selector("#user")
-        frame = other.page.frame(url=re.compile("/player"))
-        frame.get_by_text("Signed out").first.wait_for(timeout=SETTLED_MS)
-        assert frame.get_by_role("link", name="Sign in").is_visible()
+        seen.page.get_by_role("tab", name="System").wait_for(timeout=SETTLED_MS)
+        with counting(seen.page) as cost:
+            seen.page.reload(wait_until="commit")
+            seen.player()
+            seen.page.get_by_role("tab", name="System").wait_for(timeout=SETTLED_MS)
+        assert 3 <= cost.requests <= 25
+        assert 3_000 <= cost.received_bytes <= 60_000
+        assert seen.troubles == []
 
 
 def test_a_wrong_password_is_told_apart_from_nothing_else(station):

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,46 @@ class Watched:
             self.page.wait_for_timeout(50)
         until(frame, "Object.values(window.appliance?.drawn ?? {})[0] > 3")
         return frame
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a page asked the server for; what the browser had already does not count.
+
+    Attributes:
+        requests: how many, WebSockets aside.
+        received_bytes: headers and bodies, as they came over the line.
+    """
+
+    requests: int = 0
+    received_bytes: int = 0
+
+
+@contextmanager
+def counting(page: Any) -> Iterator[Cost]:
+    """Counts what a page costs, in this block."""
+    cost, had, asked = Cost(), set(), {}
+    session = page.context.new_cdp_session(page)
+
+    def finished(event: Any) -> None:
+        if asked.get(event["requestId"], "").startswith("http"):
+            cost.received_bytes += event["encodedDataLength"]
+
+    def answered(event: Any) -> None:
+        if event["response"].get("fromDiskCache"):
+            had.add(event["requestId"])
+
+    session.on("Network.requestServedFromCache", lambda event: had.add(event["requestId"]))
+    session.on("Network.responseReceived", answered)
+    session.on("Network.loadingFinished", finished)
+    session.on(
+        "Network.requestWillBeSent",
+        lambda event: asked.update({event["requestId"]: event["request"]["url"]}),
+    )
+    session.send("Network.enable")
+    yield cost
+    session.detach()
+    cost.requests = sum(url.startswith("http") for key, url in asked.items() if key not in had)
 
 
 def until(frame: Any, expression: str) -> Any:

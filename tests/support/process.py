@@ -55,6 +55,11 @@ class StationProcess:
         """One request without a session."""
         return httpx.get(f"{self.url}{path}", headers=headers, timeout=30)
 
+    def post(self, path: str, **headers: str) -> httpx.Response:
+        """One request as the page sends it."""
+        headers = {"Origin": self.origin, **headers}
+        return httpx.post(f"{self.url}{path}", headers=headers, timeout=30)
+
     def ready(self) -> httpx.Response:
         """What the station says of its readiness."""
         return self.get("/api/ready", Authorization=f"Bearer {TOKEN}")

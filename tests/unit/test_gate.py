@@ -1,6 +1,7 @@
 """The gate: everything is refused but what the rules let through."""
 
 import asyncio
+import json
 import re
 from secrets import token_hex
 
@@ -504,6 +505,18 @@ def test_an_endless_answer_ends_with_its_session(web, end):
     assert not sent[-1]["more_body"]
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_gradios_script_is_told_in_json_that_nobody_is_signed_in(web, language):
+    """It reads nothing else, and would show a person what it could not read."""
+    headers = {"accept-language": language}
+    said = {"en": "Sign in first.", "de": "Bitte zuerst anmelden."}[language]
+    for method, path in (("POST", "queue/join"), ("GET", "queue/data"), ("GET", "heartbeat/x")):
+        answer = web.ask(method, f"/ui/gradio_api/{path}", headers={"origin": ORIGIN, **headers})
+        assert answer.status_code == 401
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == {"detail": said}
+
+
 def test_one_person_has_a_share_of_the_server_and_no_more(web, monkeypatch):
     """Of all their sessions; more is told so; other people are not touched; room comes back."""
     monkeypatch.setattr(gate, "REQUESTS_AT_A_TIME", 3)
@@ -530,7 +543,7 @@ def test_one_person_has_a_share_of_the_server_and_no_more(web, monkeypatch):
 
     refused, other, again = asyncio.run(crowd())
     assert refused[0]["status"] == 429
-    assert refused[1]["body"] == b"Too many requests at once."
+    assert json.loads(refused[1]["body"]) == {"detail": "Too many requests at once."}
     assert (other[0]["status"], again[0]["status"]) == (200, 200)
     assert web.app._open == {}
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
+from appliance.web.bodies import PageParts
 from appliance.web.gate import Gate, GatePolicy
 from appliance.web.routes import Audience, find
 from tests.support.fakes import Clock, wait_until
@@ -114,7 +115,7 @@ class House:
             self.policy,
             sessions,
             languages=LANGUAGES,
-            page_head=lambda _texts: "<link>",
+            page_parts=lambda _texts: PageParts("<link>", "<header>", "<iframe>"),
         )
 
     def headers_of(self, caller):

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from appliance.settings import Role
-from appliance.web.headers import secured
+from appliance.web.files import made_files
+from appliance.web.headers import Answered, secured
 from tests.support.web import ORIGIN, TOKEN, make_web, whole_web
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -58,11 +59,70 @@ def test_no_answer_lets_another_origin_read_it(answer):
     assert [name for name in answer.headers if name.startswith("access-control-")] == []
 
 
-def test_pages_are_not_kept_and_files_are_asked_for_again(web):
+FOR_GOOD = "private, max-age=31536000, immutable"
+
+
+def test_pages_are_not_kept_and_plain_files_are_asked_for_again(web):
     """After signing out, the back button shows nothing; files are checked for a newer version."""
     assert web.ask("GET", "/player", role=Role.VIEWER).headers["cache-control"] == "no-store"
     file = web.ask("GET", "/static/player.js", role=Role.VIEWER)
     assert file.headers["cache-control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("name", made_files())
+def test_a_file_named_after_its_content_is_kept_for_good(web, name):
+    """It is never asked for again: changed content has another name. It comes packed, too."""
+    file = made_files()[name]
+    role = None if name.startswith("public/") else Role.VIEWER
+    for encoding, is_packed in (("gzip, br", True), ("br", False), ("gzip;q=0", False)):
+        asked = {"accept-encoding": encoding}
+        answer = web.ask("GET", f"/static/{file.place}", role=role, headers=asked)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == FOR_GOOD
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert ("content-encoding" in answer.headers) == is_packed
+        assert answer.content == file.content
+
+
+def test_a_name_that_no_file_has_is_not_kept(web):
+    """As one of another version: for a year it would stay away."""
+    answer = web.ask("GET", "/static/player-0123456789ab.js", role=Role.VIEWER)
+    assert answer.status_code == 404
+    assert answer.headers["cache-control"] == "no-store"
+    refused = web.ask("GET", f"/static/{made_files()['player.js'].place}")
+    assert refused.status_code == 401
+    assert refused.headers["cache-control"] == "no-store"
+
+
+def test_gradios_files_are_kept_for_good_where_their_names_say_what_is_in_them(whole):
+    """Those that its builder named after their content, and the theme that is asked for by it."""
+    page = whole.ask("GET", "/ui/", role=Role.VIEWER).text
+    (script,) = re.findall(r'src="\./(assets/index-[^"]+)"', page)
+    (theme,) = re.findall(r'"theme_hash":"(\w+)"', page)
+    for path, keeping in (
+        (script, FOR_GOOD),
+        (f"theme.css?v={theme}", FOR_GOOD),
+        ("theme.css", "no-store"),
+        ("static/js/iframeResizer.contentWindow.min.js", "private, no-cache"),
+        ("assets/index-DphvyggX.js", "no-store"),
+    ):
+        answer = whole.ask("GET", f"/ui/{path}", role=Role.VIEWER)
+        assert answer.headers["cache-control"] == keeping, path
+        assert (answer.status_code == 200) == (path != "assets/index-DphvyggX.js")
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again(whole):
+    """Gradio's plain files, too, which itself answers with the whole of them."""
+    for path in ("/ui/static/js/iframeResizer.contentWindow.min.js", "/static/public/icon.svg"):
+        first = whole.ask("GET", path, role=Role.VIEWER)
+        known = {"if-none-match": first.headers["etag"]}
+        again = whole.ask("GET", path, role=Role.VIEWER, headers=known)
+        assert (first.status_code, again.status_code) == (200, 304)
+        assert again.content == b""
+        assert again.headers["etag"] == first.headers["etag"]
+        assert again.headers["content-security-policy"]
+        other = whole.ask("GET", path, role=Role.VIEWER, headers={"if-none-match": '"x"'})
+        assert other.content == first.content
 
 
 def test_only_the_player_may_be_framed_and_only_by_us(web):
@@ -113,7 +173,7 @@ def test_ours_win_over_an_answers_own():
         (b"cache-control", b"public"),
         (b"content-type", b"text/html"),
     ]
-    told = secured(own, path="/x", nonce="", https=False)
+    told = secured(own, Answered("/x"), status=200)
     assert [value for name, value in told if name.lower() == b"cache-control"] == [b"no-store"]
     assert (b"content-type", b"text/html") in told
     names = [name.lower() for name, _ in told]
@@ -131,16 +191,28 @@ def test_gradios_page_runs_only_scripts_that_carry_this_answers_nonce(whole):
         tags = re.findall(r"<script[^>]*>", answer.text)
         assert len(tags) > 2
         assert [tag for tag in tags if f'nonce="{nonce}"' not in tag] == []
-        assert int(answer.headers["content-length"]) == len(answer.content)
+        assert answer.headers["content-encoding"] == "gzip"
+        assert int(answer.headers["content-length"]) < len(answer.content) / 3
         nonces.append(nonce)
     assert nonces[0] != nonces[1]
 
 
 def test_gradios_page_loads_our_files_and_nothing_from_elsewhere(whole):
     """Our tags stand at the end of its head; no tag names another host."""
-    text = whole.ask("GET", "/ui/", role=Role.VIEWER).text
+    answer = whole.ask("GET", "/ui/", role=Role.VIEWER, headers={"accept-encoding": "identity"})
+    text = answer.text
+    assert int(answer.headers["content-length"]) == len(answer.content)
     head = text.partition("</head>")[0]
-    assert "/static/appliance.css" in head
-    assert "/static/appliance.js" in head
+    for name in ("public/first.js", "page.css", "page.js"):
+        assert f'"/static/{made_files()[name].place}"' in head
     foreign = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(?:https?:)?//[^\"]+", text)
     assert foreign == []
+
+
+def test_bar_player_and_shapes_stand_in_gradios_page(whole):
+    """They wait for none of Gradio's scripts, and a shape for no further request."""
+    text = whole.ask("GET", "/ui/", role=Role.VIEWER).text
+    before, _, after = text.partition("<gradio-app")
+    assert '<symbol id="shape-live"' in before
+    assert 'id="station-bar"' in before
+    assert '<iframe class="player-frame" src="/player"' in after

@@ -110,14 +110,20 @@ def test_a_page_is_told_at_once_how_the_station_is(served):
     """The first message is a reading: who looks, the cameras, the engine, the session's end."""
     told = served.view(Role.OPERATOR).station()
     assert told["type"] == "station"
+    boot = told["station"].pop("boot")
     assert told["station"] == {
         "name": "Hall 3",
         "version": "0.0",
+        "page": False,
         "user": "otto",
         "role": "operator",
     }
-    assert told["session"] == {"ends_in_s": IDLE_S, "by": "idle"}
+    assert told["session"] == {"ends_in_s": IDLE_S, "by": "idle", "idle_s": IDLE_S}
     assert [camera["key"] for camera in told["cameras"]] == ["gate"]
+    served.hub.page_is_up()
+    again = served.view(Role.OPERATOR).station()["station"]
+    assert (again["boot"], again["page"]) == (boot, True)
+    assert make_web().parts.hub._station["boot"] != boot
 
 
 def test_pictures_come_only_for_cameras_that_are_watched(served):
@@ -261,11 +267,12 @@ def test_one_person_does_not_take_every_place(served):
 
 
 def test_a_session_that_ends_ends_the_live_view(served):
-    """However the session ends, the page is told to sign in (4401)."""
+    """However the session ends, the page is told to sign in (4401), and why."""
     left_alone = served.view()
     left_alone.station()
     served.web.clock.advance(IDLE_S + 1)
     assert left_alone.close_code() == 4401
+    assert left_alone.connection.close_reason == "idle"
 
 
 @pytest.mark.parametrize("end", ["close", "revoke", "revoke_user"])
@@ -281,6 +288,8 @@ def test_a_session_that_is_ended_ends_its_live_views_and_no_other(served, end):
         values = {"close": token, "revoke": session and session.id, "revoke_user": "otto"}
         getattr(sessions, end)(values[end])
     assert [view.close_code() for view in views] == [4401, 4401]
+    why = "left" if end == "close" else "revoked"
+    assert [view.connection.close_reason for view in views] == [why, why]
     assert other.station()["station"]["user"] == "ada"
 
 

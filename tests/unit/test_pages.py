@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.texts import Languages
+from appliance.values import CameraState
+from appliance.web.files import made_files
 from appliance.web.templates import Pages
 
 WEB = Path(__file__).parents[2] / "appliance" / "web"
@@ -37,10 +39,13 @@ PAGES = [
     "head.html",
     "header.html",
     "login.html",
+    "live.html",
     "player.html",
     "problem.html",
+    "top.html",
     "waiting.html",
 ]
+SHAPES_OF_DOCUMENTS = {"ok", "busy", "save"}
 TEXTS = Languages().all()
 URL_ATTRIBUTES = {"href", "src", "action", "data", "poster", "srcset", "formaction"}
 VOID = {"br", "input", "link", "meta"}
@@ -119,25 +124,40 @@ def test_every_url_stays_under_the_public_base(name, base):
     urls = Page(render(name, base=base)).urls()
     assert urls
     for url in urls:
-        assert re.fullmatch(rf"{base}/(static/[\w./-]+(#[\w-]+)?|login|logout|ui/)", url), url
+        place = rf"{base}/(static/[\w./-]+|login|logout|player|ui/)|#shape-[a-z-]+"
+        assert re.fullmatch(place, url), url
 
 
 def test_a_page_loads_only_files_that_exist(page):
     """A page refers to no file and no icon that is not delivered with it."""
-    sprite = (STATIC / "public" / "sprite.svg").read_text(encoding="utf-8")
+    made = {f"static/{file.place}" for file in made_files().values()}
     for url in page.urls():
-        path, _, icon = url.removeprefix("/cam/").partition("#")
+        path = url.removeprefix("/cam/")
         if path.startswith("static/"):
-            assert (WEB / path).is_file(), url
-        if icon:
-            assert f'<symbol id="{icon}"' in sprite, url
+            assert path in made or (WEB / path).is_file(), url
+
+
+@pytest.mark.parametrize("name", ["entered", "login", "player", "problem", "top", "waiting"])
+def test_a_page_holds_every_shape(name):
+    """A shape comes with the page, whatever happens to the station afterwards."""
+    page = Page(render(f"{name}.html"))
+    shapes = {attributes["id"] for tag, attributes in page.tags if tag == "symbol"}
+    used = {a["href"] for tag, a in page.tags if tag == "use"}
+    by_script = set()
+    for path in STATIC.rglob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        by_script |= set(re.findall(r'\bicon(?:: |\()"([a-z-]+)"', text))
+    states = {str(state) for state in CameraState}
+    assert {"stalled", "offline", "connecting"} <= by_script
+    wanted = {f"#shape-{shape}" for shape in by_script | states | SHAPES_OF_DOCUMENTS}
+    assert used | wanted <= {f"#{shape}" for shape in shapes}
 
 
 @pytest.mark.parametrize("name", ["login.html", "problem.html"])
 def test_pages_for_strangers_load_only_public_files(name):
     """A page shown without a session asks for nothing that needs one."""
     for url in Page(render(name)).urls():
-        assert url in {"/cam/login"} or url.startswith("/cam/static/public/"), url
+        assert url == "/cam/login" or url.startswith(("/cam/static/public/", "#shape-")), url
 
 
 @pytest.mark.parametrize("name", ["header.html", "login.html", "player.html", "problem.html"])

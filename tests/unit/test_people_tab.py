@@ -40,6 +40,7 @@ def test_whatever_a_browser_calls_itself_is_text(context):
         assert ESCAPED in text
         assert "<script" not in text
         assert "\n" not in text
+        assert f'data-at="{context.reading().now_s:.3f}"' in text
 
 
 def test_ones_own_session_is_marked(context):

@@ -122,14 +122,30 @@ def test_no_use_outlives_the_longest_time(sessions, clock):
 def test_the_page_is_told_when_and_by_what_a_session_ends(sessions, clock):
     """Seconds left, and whether doing something would help."""
     session = sessions.find(sessions.open("ada", Role.ADMIN))
-    assert sessions.end_of(session) == {"ends_in_s": 60, "by": "idle"}
+    assert sessions.end_of(session) == {"ends_in_s": 60, "by": "idle", "idle_s": 60}
     clock.advance(40)
-    assert sessions.end_of(session) == {"ends_in_s": 20, "by": "idle"}
+    assert sessions.end_of(session) == {"ends_in_s": 20, "by": "idle", "idle_s": 60}
     for _ in range(5):
         sessions.use(session)
         clock.advance(50)
     sessions.use(session)
-    assert sessions.end_of(session) == {"ends_in_s": 10, "by": "limit"}
+    assert sessions.end_of(session) == {"ends_in_s": 10, "by": "limit", "idle_s": 60}
+
+
+def test_why_a_session_is_over_can_be_told_afterwards(sessions, clock):
+    """The page says it, so that nobody takes their idle time for an attack."""
+    ended = {
+        "left": sessions.close,
+        "revoked": lambda token: sessions.revoke(sessions.find(token).id),
+        "idle": lambda _token: clock.advance(IDLE_S + 1),
+    }
+    for why, end in ended.items():
+        token = sessions.open("ada", Role.ADMIN)
+        session = sessions.find(token)
+        assert sessions.why_over(session) == ""
+        end(token)
+        assert sessions.find(token) is None
+        assert sessions.why_over(session) == why
 
 
 def test_signing_out_ends_one_session_only(sessions):
@@ -236,7 +252,7 @@ def test_people_stay_signed_in_over_a_restart(sessions, run, rest):
     rest(30)
     again = run()
     assert again.list() == (before,)
-    assert again.end_of(again.find(token)) == {"ends_in_s": 10, "by": "idle"}
+    assert again.end_of(again.find(token)) == {"ends_in_s": 10, "by": "idle", "idle_s": 60}
     rest(10)
     assert again.find(token) is None
 

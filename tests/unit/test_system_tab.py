@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+import gradio as gr
 import pytest
 
 from appliance.delivery.results import UpdateResult
@@ -322,9 +323,10 @@ def test_every_document_is_one_line_of_html():
     shown.ring.add(LogLine(0.0, "error", "a\n\n    b", {}, "Traceback:\n\n  File"))
     for text in documents(shown):
         assert "\n" not in text
-        assert text.startswith("<div")
+        assert text.startswith("<div data-document=") or ' data-document="' in text[:40]
+        assert f'data-at="{shown.reading().now_s:.3f}"' in text
         ET.fromstring(f"<all>{text.replace(' download>', '>')}</all>")  # noqa: S314 - our own text
-    assert "/cam/static/public/sprite.svg#" in render_overview(shown)
+    assert 'href="#shape-ok"' in render_overview(shown)
     assert "APPLIANCE_MODEL" in render_fixed(shown, is_admin=False)
 
 
@@ -449,23 +451,29 @@ class Asking:
 
 
 def test_every_handler_asks_who_is_calling(handlers):
-    """A viewer, or nobody, who calls an event by hand gets empty documents and no timer."""
-    assert set(handlers) == {"begin", "refresh", "show_log"}
+    """A viewer, or nobody, who calls an event by hand gets empty documents."""
+    assert set(handlers) == {"refresh", "show_log"}
     for user in ("vera", "stranger", None):
         assert handlers["show_log"](Asking(user), "", "") == ""
-        assert handlers["refresh"](Asking(user), "", "") == ("", "")
-        *texts, timer = handlers["begin"](Asking(user), "", "")
-        assert texts == ["", "", ""]
-        assert timer.active is False
+        for known in ("", "known"):
+            assert handlers["refresh"](Asking(user), "", "", known) == ("", "", "", "")
 
 
 def test_operators_get_the_page_and_admins_the_bundle_too(handlers):
     """The same events, by those who may."""
-    *texts, timer = handlers["begin"](Asking("otto"), "", "")
+    texts = handlers["refresh"](Asking("otto"), "", "", "")
     assert all(texts)
-    assert timer.active is True
     assert "support-bundle" not in texts[2]
-    assert "support-bundle" in handlers["begin"](Asking("ada"), "", "")[2]
+    assert "support-bundle" in handlers["refresh"](Asking("ada"), "", "", "")[2]
+
+
+def test_what_stays_until_a_restart_is_sent_once(handlers):
+    """What a person has opened in it stays open."""
+    first = handlers["refresh"](Asking("ada"), "", "", "")
+    again = handlers["refresh"](Asking("ada"), "", "", first[3])
+    assert 'data-document="fixed"' in first[2]
+    assert again[2] == gr.skip()
+    assert 'data-document="overview"' in again[0]
 
 
 def test_the_last_update_is_told_with_what_can_be_done():

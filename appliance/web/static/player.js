@@ -8,11 +8,12 @@
 import { watchActivity } from "./shared/activity.js";
 import { StationClock } from "./shared/clock.js";
 import { element, icon, setText } from "./shared/dom.js";
+import { Note } from "./shared/note.js";
 import { t } from "./shared/texts.js";
 import { cameraWords, unheardWords } from "./shared/words.js";
 import { Connection } from "./player/connection.js";
 import { Confidence, Tally } from "./player/controls.js";
-import { Note, connectionTrouble, engineNote, sessionNote } from "./player/notes.js";
+import { connectionTrouble, engineNote, sessionNote } from "./player/notes.js";
 import { Readings, Sparkline } from "./player/readings.js";
 import { listenToKeys } from "./player/shortcuts.js";
 import { StateWords } from "./player/tile.js";
@@ -41,7 +42,7 @@ class Player {
     changed: () => this.#arranged(),
   });
   #stay = watchActivity(() => this.#connection.stay());
-  #notes = Array.from({ length: 3 }, () => new Note(`${base()}/login`, () => this.#stay()));
+  #notes = Array.from({ length: 2 }, () => new Note(`${base()}/login`, () => this.#stay()));
   #state = new StateWords();
   #readings = new Readings();
   #sparkline = new Sparkline();
@@ -57,8 +58,9 @@ class Player {
   #lastBoxes = {};
 
   start() {
-    // For tests and for people who look for a fault: pictures drawn, and boxes on the last one.
-    window.appliance = { drawn: this.#drawn, lastBoxes: this.#lastBoxes };
+    // For tests and for people who look for a fault: pictures drawn, boxes on the last one, and when
+    // the first one was there.
+    window.appliance = { drawn: this.#drawn, lastBoxes: this.#lastBoxes, first_ms: null };
     document.body.classList.toggle("kiosk", kiosk());
     if (kiosk()) stayAwake();
     document.body.classList.toggle("embedded", embedded());
@@ -134,6 +136,7 @@ class Player {
       else bitmap.close();
       this.#newest_s = Math.max(this.#newest_s, header.captured_at_s);
       this.#paint(header.camera);
+      window.appliance.first_ms ??= Date.now();
       this.#drawn[header.camera] = (this.#drawn[header.camera] ?? 0) + 1;
     } catch (error) {
       // Without the acknowledgment one damaged picture would end the camera's pictures.
@@ -165,17 +168,19 @@ class Player {
   }
 
   #update() {
+    const session = this.#station?.session; // a kiosk has none
     const trouble = connectionTrouble(this.#connection.state, {
       silent_s: this.#connection.silent_s(),
-      picture_s: this.#newest_s,
+      picture_s: embedded() ? null : this.#newest_s, // there it is said of all pages
       now_s: this.#clock.now_s(),
+      reason: this.#connection.reason,
+      idle_s: session?.idle_s,
     });
-    this.#notes[0].update(trouble);
-    tellParent({ type: "connection", state: this.#connection.state });
+    const note = trouble ?? (session ? sessionNote(session) : null);
+    this.#notes[0].update(embedded() ? null : note);
+    tellParent({ type: "connection", state: this.#connection.state, note });
     if (this.#station === null) return;
     this.#notes[1].update(engineNote(this.#station.engine));
-    const { session } = this.#station; // a kiosk has none
-    this.#notes[2].update(trouble || !session ? null : sessionNote(session));
     const known = new Map();
     for (const camera of this.#station.cameras) this.#updateCamera(camera, known);
     this.#tally.update(this.#seesNow() ? known : null);
@@ -196,7 +201,7 @@ class Player {
     const now_s = this.#clock.now_s();
     const words = connected
       ? cameraWords(camera, this.#station.now_s, now_s)
-      : unheardWords(this.#connection.silent_s());
+      : unheardWords(this.#connection.silent_s(), this.#connection.state === "over");
     tile.update(camera, words, { now_s, connected, counts });
     if (camera.state === "live") {
       for (const [label, count] of counts) known.set(label, (known.get(label) ?? 0) + count);

@@ -10,6 +10,7 @@ import gradio as gr
 
 from appliance.settings import Role
 from appliance.web.context import TabContext
+from appliance.web.plots import time_of_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,23 @@ def rendered(context: TabContext, template: str, **values: object) -> str:
     """
     text = context.pages.render(template, context.texts, **values)
     return "".join(line.strip() for line in text.splitlines())
+
+
+def document(context: TabContext, template: str, **values: object) -> str:
+    """The same for a part of a tab that comes anew; it carries its time, `at_s` and `at`."""
+    now_s = context.reading().now_s
+    at = time_of_day(now_s, "%H:%M:%S")
+    return rendered(context, template, at_s=f"{now_s:.3f}", at=at, **values)
+
+
+def document_place(*classes: str) -> gr.Markdown:
+    """Where a document goes."""
+    return gr.Markdown(sanitize_html=False, latex_delimiters=[], elem_classes=["bare", *classes])
+
+
+def asking_button() -> gr.Button:
+    """What static/outer/documents.js clicks, unseen, to have the documents of a tab brought."""
+    return gr.Button(elem_classes="ask")
 
 
 def constant(context: TabContext, template: str, **values: object) -> None:

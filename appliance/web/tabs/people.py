@@ -12,9 +12,8 @@ from appliance.web.asgi import Scope
 from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.gate import SESSION_KEY
-from appliance.web.tabs import Tab, constant, rendered
+from appliance.web.tabs import Tab, asking_button, constant, document, document_place
 
-PERIOD_S = 5
 EVENTS = 100
 # What people do, by the audit log's word for it.
 DONE = {
@@ -40,18 +39,18 @@ class End(Protocol):
         """See `end_session` and `end_person`."""
 
 
-def build(context: TabContext, page: gr.Blocks) -> None:
-    """Two documents that come anew by themselves, and between them the ways to end sessions."""
+def build(context: TabContext, _page: gr.Blocks) -> None:
+    """Two documents that come anew while somebody looks, and the ways to end sessions."""
     texts = context.texts
-    signed_in = _document()
+    signed_in = document_place()
     with gr.Column(elem_classes="log-panel"), gr.Row(elem_classes="log-head"):
         constant(context, "people_end.html")
         chosen = gr.Dropdown([], label=texts("Session"), container=False, elem_classes="choice")
         end = gr.Button(texts("End this session"))
         end_all = gr.Button(texts("End all of this person"))
-    done = _document()
+    done = document_place()
     known = gr.State([])
-    timer = gr.Timer(PERIOD_S, active=False)
+    ask = asking_button()
 
     def refresh(request: gr.Request, before: Choices) -> tuple[object, object, object, Choices]:
         """The choice stays untouched while it is the same: somebody may be making one."""
@@ -65,11 +64,6 @@ def build(context: TabContext, page: gr.Blocks) -> None:
             choices,
         )
 
-    def begin(
-        request: gr.Request, before: Choices
-    ) -> tuple[object, object, object, Choices, gr.Timer]:
-        return *refresh(request, before), gr.Timer(active=_may_see(context, request))
-
     def ending(end_them: End) -> Callable[..., tuple[object, object, object, Choices]]:
         def revoke(
             request: gr.Request, session_id: str | None, before: Choices
@@ -82,8 +76,7 @@ def build(context: TabContext, page: gr.Blocks) -> None:
         return revoke
 
     shown = [signed_in, done, chosen, known]
-    page.load(begin, known, [*shown, timer], show_progress="hidden")
-    timer.tick(refresh, known, shown, show_progress="hidden")
+    ask.click(refresh, known, shown, show_progress="hidden")
     end.click(ending(end_session), [chosen, known], shown, show_progress="hidden")
     end_all.click(ending(end_person), [chosen, known], shown, show_progress="hidden")
 
@@ -104,7 +97,7 @@ def render_signed_in(context: TabContext, *, own: str) -> str:
         }
         for one in context.sessions.list()
     ]
-    return rendered(context, "people.html", sessions=sessions)
+    return document(context, "people.html", sessions=sessions)
 
 
 def render_events(context: TabContext) -> str:
@@ -118,7 +111,7 @@ def render_events(context: TabContext) -> str:
             events.append({"event": event, "what": texts(what), "at": at, "detail": detail})
     except StoreError as error:
         trouble = texts.sentence(error.sentence())
-    return rendered(context, "people_events.html", events=events, trouble=trouble)
+    return document(context, "people_events.html", events=events, trouble=trouble)
 
 
 def choices_of(context: TabContext) -> Choices:
@@ -145,10 +138,6 @@ def end_person(context: TabContext, session_id: str, *, user: str, address: str)
     for person in people:
         context.sessions.revoke_user(person)
         context.audit.note("sessions_revoked", user=user, address=address, detail=person)
-
-
-def _document() -> gr.Markdown:
-    return gr.Markdown(sanitize_html=False, latex_delimiters=[], elem_classes="bare")
 
 
 def _scope(request: gr.Request) -> Scope:

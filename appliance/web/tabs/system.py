@@ -1,8 +1,9 @@
 """System: what a person without a shell needs to know of the station.
 
 Three documents, for what changes at its own pace: the overview every few seconds, the log with
-its filter, and what stays as it is until a restart. A document that comes anew replaces its
-nodes, so whatever a person types into, opens or scrolls lies outside of the ones that do.
+its filter, and what stays as it is until a restart. The page asks for them while somebody looks.
+A document that comes anew replaces its nodes, so whatever a person types into, opens or scrolls
+lies outside of the ones that do.
 """
 
 import gradio as gr
@@ -13,9 +14,8 @@ from appliance.web.context import TabContext
 from appliance.web.machine import measures
 from appliance.web.overview import Overview, reach, update_line
 from appliance.web.plots import time_of_day
-from appliance.web.tabs import Tab, constant, rendered
+from appliance.web.tabs import Tab, asking_button, constant, document, document_place
 
-PERIOD_S = 5
 LOG_LINES = 200
 LONGEST_FILTER = 200
 ORIGINS = (marked("environment"), marked("default"))  # of a setting; the others are sentences
@@ -23,10 +23,10 @@ LEVELS = {"": marked("All"), "warning": marked("Warnings"), "error": marked("Err
 _LOG_TONES = {"warning": "warn", "error": "fault", "critical": "fault"}
 
 
-def build(context: TabContext, page: gr.Blocks) -> None:
+def build(context: TabContext, _page: gr.Blocks) -> None:
     """Three documents and the filter, filled for those who may see them."""
     texts = context.texts
-    overview = _document()
+    overview = document_place()
     constant(context, "rules.html", usual=context.usual)
     with gr.Column(elem_classes="log-panel"):
         with gr.Row(elem_classes="log-head"):
@@ -45,29 +45,26 @@ def build(context: TabContext, page: gr.Blocks) -> None:
                 max_length=LONGEST_FILTER,
                 container=False,
             )
-        log = _document("log-lines")
-    fixed = _document()
-    timer = gr.Timer(PERIOD_S, active=False)
+        log = document_place("log-lines")
+    fixed = document_place()
+    ask, known = asking_button(), gr.State("")
 
     def show_log(request: gr.Request, level: str | None, text: str | None) -> str:
         return render_log(context, level, text) if _may_see(context, request) else ""
 
-    def refresh(request: gr.Request, level: str | None, text: str | None) -> tuple[str, str]:
+    def refresh(
+        request: gr.Request, level: str | None, text: str | None, known: str
+    ) -> tuple[str, str, object, str]:
+        """What stays is sent once: somebody may have opened a part of it."""
         if not _may_see(context, request):
-            return "", ""
-        return render_overview(context), render_log(context, level, text)
-
-    def begin(
-        request: gr.Request, level: str | None, text: str | None
-    ) -> tuple[str, str, str, gr.Timer]:
-        is_seen = _may_see(context, request)
+            return "", "", "", ""
         is_admin = context.may(request.username, Role.ADMIN)
-        constant = render_fixed(context, is_admin=is_admin) if is_seen else ""
-        return *refresh(request, level, text), constant, gr.Timer(active=is_seen)
+        fixed = gr.skip() if known else render_fixed(context, is_admin=is_admin)
+        return render_overview(context), render_log(context, level, text), fixed, "known"
 
     filters = [level, text]
-    page.load(begin, filters, [overview, log, fixed, timer], show_progress="hidden")
-    timer.tick(refresh, filters, [overview, log], show_progress="hidden")
+    shown = [overview, log, fixed, known]
+    ask.click(refresh, [*filters, known], shown, show_progress="hidden")
     gr.on(
         [level.change, text.change],  # `input` would not hear what is pasted
         show_log,
@@ -81,7 +78,7 @@ def build(context: TabContext, page: gr.Blocks) -> None:
 def render_overview(context: TabContext) -> str:
     """What changes by itself: health, engines, plots, cameras, the machine."""
     reading, overview = context.reading(), Overview(context.texts)
-    return rendered(
+    return document(
         context,
         "system.html",
         health=overview.summary(reading),
@@ -122,12 +119,12 @@ def render_log(context: TabContext, level: str | None, text: str | None) -> str:
         }
         for line in reversed(found[-LOG_LINES:])
     ]
-    return rendered(context, "system_log.html", lines=shown, found=len(found))
+    return document(context, "system_log.html", lines=shown, found=len(found))
 
 
 def render_fixed(context: TabContext, *, is_admin: bool) -> str:
     """What stays until the page is opened anew: addresses, versions, settings, the bundle."""
-    return rendered(
+    return document(
         context,
         "system_fixed.html",
         is_admin=is_admin,
@@ -137,10 +134,6 @@ def render_fixed(context: TabContext, *, is_admin: bool) -> str:
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
     )
-
-
-def _document(*classes: str) -> gr.Markdown:
-    return gr.Markdown(sanitize_html=False, latex_delimiters=[], elem_classes=["bare", *classes])
 
 
 def _may_see(context: TabContext, request: gr.Request) -> bool:

@@ -34,9 +34,10 @@ export function chips(station) {
 /** The chips while the station is not heard: one says so, the others know nothing. */
 export function lostChips(state) {
   const unknown = (name) => ({ tone: "", icon: "connecting", parts: [plain(`${name} `), strong(DASH)] });
-  const text = state === "over" ? t("Signed out") : t("No connection");
+  const lost = { tone: "warn", icon: "stalled", parts: [strong(t("No connection"))] };
+  const over = { tone: "fault", icon: "offline", parts: [strong(t("Signed out"))] };
   return {
-    cameras: { tone: "warn", icon: "stalled", parts: [strong(text)] },
+    cameras: state === "over" ? over : lost,
     engine: unknown(ENGINE),
     override: null,
     disk: unknown(DISK),

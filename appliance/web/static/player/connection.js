@@ -13,6 +13,8 @@ const TOO_MANY_VIEWERS = 4429;
  */
 export class Connection {
   state = "opening";
+  /** Why the session is over, in a word of the station's; "" where it did not say. */
+  reason = "";
   #heard_ms = performance.now();
   #socket = null;
   #alive_ms = 0;
@@ -61,7 +63,7 @@ export class Connection {
     this.#alive_ms = performance.now();
     socket.onopen = () => this.#send(socket, { watch: this.#watched });
     socket.onmessage = (event) => this.#receive(socket, event.data);
-    socket.onclose = (event) => this.#closed(event.code);
+    socket.onclose = (event) => this.#closed(event.code, event.reason);
   }
 
   #send(socket, message) {
@@ -87,9 +89,10 @@ export class Connection {
     this.#closed(0);
   }
 
-  #closed(code) {
+  #closed(code, reason = "") {
     this.#socket = null;
     if (code === SESSION_OVER) {
+      this.reason = reason;
       this.#become("over");
       return;
     }

@@ -1,6 +1,5 @@
 /** What concerns the whole page: the connection, and the engine when it needs a look. */
 
-import { element, icon, setIcon, setText } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 import { clock, duration, engineTrouble } from "../shared/words.js";
 
@@ -8,9 +7,10 @@ import { clock, duration, engineTrouble } from "../shared/words.js";
  * The connection in words, or null while all is well.
  *
  * @param {string} state of the Connection
- * @param {object} facts `silent_s`; `picture_s`, the time of the newest picture or null; `now_s`
+ * @param {object} facts `silent_s`; `picture_s`, the time of the newest picture or null; `now_s`;
+ *   `reason`, why the session is over; `idle_s`, how long it lasts without use
  */
-export function connectionTrouble(state, { silent_s, picture_s, now_s }) {
+export function connectionTrouble(state, { silent_s, picture_s, now_s, reason, idle_s }) {
   const picture =
     picture_s === null ? "" : t("This picture is from {time}.", { time: clock(picture_s) });
   switch (state) {
@@ -33,11 +33,27 @@ export function connectionTrouble(state, { silent_s, picture_s, now_s }) {
         tone: "fault",
         icon: "offline",
         head: t("Signed out"),
-        text: t("at {time}.", { time: clock(now_s - silent_s) }),
+        text: overWords(reason, { time: clock(now_s - silent_s), duration: duration(idle_s ?? 0) }),
         signIn: true,
       };
     default:
       return null;
+  }
+}
+
+/** When and why the session ended, as the station said with its goodbye. */
+function overWords(reason, values) {
+  switch (reason) {
+    case "idle":
+      return t("at {time} after {duration} without use.", values);
+    case "limit":
+      return t("at {time}: one sign-in lasts no longer.", values);
+    case "revoked":
+      return t("at {time} by an administrator.", values);
+    case "left":
+      return t("at {time} in another window of this browser.", values);
+    default:
+      return t("at {time}.", values);
   }
 }
 
@@ -56,44 +72,4 @@ export function sessionNote({ ends_in_s, by }) {
   const idle = by === "idle";
   const text = idle ? t("Nothing was done here for a while.") : t("One sign-in lasts no longer.");
   return { tone: "warn", icon: "stalled", head: t("Signed out in {duration}.", { duration: left }), text, mayStay: idle };
-}
-
-/** One line across the page. */
-export class Note {
-  #icon = icon("busy");
-  #head = element("strong");
-  #text = element("span");
-  #bar = element("progress", { class: "bar", max: "1", "aria-label": t("Progress") });
-  #stay = element("button", { type: "button", class: "button" }, t("Stay"));
-  #link;
-
-  /**
-   * @param {string} loginUrl where "Sign in" leads
-   * @param {() => void} onStay a person wants to stay signed in
-   */
-  constructor(loginUrl, onStay) {
-    this.#link = element("a", { class: "button", href: loginUrl, target: "_top" }, t("Sign in"));
-    this.#stay.addEventListener("click", onStay);
-    const words = element("p", {}, this.#head, " ", this.#text);
-    const parts = [this.#icon, words, this.#bar, this.#stay, this.#link];
-    this.element = element("div", { class: "note" }, ...parts);
-    this.update(null);
-  }
-
-  /**
-   * @param {object|null} note `tone`, `icon`, `head`, `text`, maybe `progress`, `signIn` and
-   *   `mayStay`
-   */
-  update(note) {
-    this.element.hidden = note === null;
-    if (note === null) return;
-    this.element.dataset.tone = note.tone;
-    setIcon(this.#icon, note.icon);
-    setText(this.#head, note.head);
-    setText(this.#text, note.text);
-    this.#bar.hidden = typeof note.progress !== "number";
-    this.#bar.value = note.progress ?? 0;
-    this.#link.hidden = !note.signIn;
-    this.#stay.hidden = !note.mayStay;
-  }
 }

@@ -24,7 +24,7 @@ export async function ask(url, options = {}) {
     throw new AskError(t("The station does not answer. Check the connection, then try again."));
   }
   if (response.ok) return response;
-  if (response.status === 401) throw new AskError(t("Signed out. Load the page anew to sign in."));
+  if (response.status === 401) throw new AskError(t("Signed out. Sign in again."));
   const text = await response.text();
   const isJson = response.headers.get("content-type")?.startsWith("application/json");
   const { error, hint } = isJson ? JSON.parse(text) : { error: text, hint: "" };

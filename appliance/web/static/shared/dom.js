@@ -1,7 +1,6 @@
 /** Small helpers for building and updating elements. Text only ever enters as text nodes. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const SPRITE = new URL("../public/sprite.svg", import.meta.url).pathname;
 
 /**
  * An element with attributes and children; strings become text nodes.
@@ -25,7 +24,7 @@ export function shape(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** An icon of the sprite; decorative, since a word always stands beside it. */
+/** An icon, of the shapes in the page; decorative, since a word always stands beside it. */
 export function icon(name) {
   return shape("svg", { class: "icon", "aria-hidden": "true", "data-icon": name }, use(name));
 }
@@ -34,12 +33,11 @@ export function icon(name) {
 export function setIcon(svg, name) {
   if (svg.dataset.icon === name) return;
   svg.dataset.icon = name;
-  // A new node: browsers lose a reference that changes while the sprite is still loading.
-  svg.replaceChildren(use(name));
+  setAttribute(svg.querySelector("use"), "href", `#shape-${name}`);
 }
 
 function use(name) {
-  return shape("use", { href: `${SPRITE}#${name}` });
+  return shape("use", { href: `#shape-${name}` });
 }
 
 /** Writes text only when it changes, so that selections and screen readers are left in peace. */

@@ -123,12 +123,12 @@ export function cameraWords(camera, said_s, now_s) {
   };
 }
 
-/** What stands for a camera's state while the station is not heard. */
-export function unheardWords(silent_s) {
+/** What stands for a camera's state while the station is not heard, or the session is over. */
+export function unheardWords(silent_s, isOver) {
   return {
-    word: t("No connection"),
+    word: isOver ? t("Signed out") : t("No connection"),
     tone: "",
-    icon: "stalled",
+    icon: isOver ? "offline" : "stalled",
     since: t("for {duration}; what the camera does is unknown", { duration: duration(silent_s) }),
     sentence: "",
     next: "",

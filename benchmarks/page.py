@@ -1,0 +1,106 @@
+"""How soon a person sees a picture, and what a reload costs: a real browser, on this machine."""
+
+import re
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inputs import Inputs
+from benchmarks.report import Row, at_most
+from benchmarks.station import PASSWORD, USER, Running, running, wait_until_started
+
+ROUNDS = 5
+PATIENCE_S = 60
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
+FIRST_MS = "window.appliance?.first_ms"
+NOW_MS = "Date.now()"
+
+
+def page(inputs: Inputs, cache: Path) -> list[Row]:
+    """Seconds from the click to the first picture drawn; requests and bytes of a reload."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("page: skipped, chromium is not installed")
+        return []
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not on every machine
+
+    signed_in, reloaded, costs = [], [], []
+    with (
+        running(inputs, cache, {"gate": str(inputs.clip)}) as station,
+        sync_playwright() as playwright,
+    ):
+        wait_until_started(station)
+        for _ in range(ROUNDS):
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            try:
+                tab = browser.new_page()
+                signed_in.append(_sign_in(tab, station))
+                reloaded.append(_first_picture(tab, lambda tab=tab: tab.reload()))
+                costs.append(_cost(tab))
+            finally:
+                browser.close()
+    requests, kilobytes = (statistics.median(values) for values in zip(*costs, strict=True))
+    return [
+        _row("sign-in to the first picture", signed_in, 0.8),
+        _row("reload to the first picture", reloaded, 0.5),
+        at_most("requests of a reload", requests, 25),
+        at_most("received by a reload", kilobytes, 60, unit="kB"),
+    ]
+
+
+def _row(name: str, seconds: list[float], goal: float) -> Row:
+    middle = statistics.median(seconds)
+    return at_most(name, middle, goal, unit="s", least=min(seconds), most=max(seconds))
+
+
+def _sign_in(tab: Any, station: Running) -> float:  # noqa: ANN401
+    tab.goto(f"{station.url}/")
+    tab.fill("#user", USER)
+    tab.fill("#password", PASSWORD)
+    return _first_picture(tab, lambda: tab.click("button[type=submit]"))
+
+
+def _first_picture(tab: Any, act: Callable[[], object]) -> float:  # noqa: ANN401
+    """Seconds from an action to the first picture after it, both by the browser's clock."""
+    began_ms = tab.evaluate(NOW_MS)
+    act()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        player = tab.frame(url=re.compile("/player"))
+        first_ms = player.evaluate(FIRST_MS) if player is not None else None
+        if first_ms is not None and first_ms > began_ms:
+            return float(first_ms - began_ms) / 1000
+        time.sleep(0.05)
+    raise TimeoutError("the page shows no picture")
+
+
+def _cost(tab: Any) -> tuple[int, float]:  # noqa: ANN401
+    """Requests and kilobytes of a reload; what the browser has already does not count."""
+    session = tab.context.new_cdp_session(tab)
+    asked: dict[str, float] = {}
+    had: set[str] = set()
+
+    def begun(event: dict[str, Any]) -> None:
+        if event["request"]["url"].startswith("http"):
+            asked[event["requestId"]] = 0.0
+
+    def answered(event: dict[str, Any]) -> None:
+        if event["response"].get("fromDiskCache"):
+            had.add(event["requestId"])
+
+    def finished(event: dict[str, Any]) -> None:
+        if event["requestId"] in asked:
+            asked[event["requestId"]] = event["encodedDataLength"] / 1000
+
+    session.on("Network.requestWillBeSent", begun)
+    session.on("Network.requestServedFromCache", lambda event: had.add(event["requestId"]))
+    session.on("Network.responseReceived", answered)
+    session.on("Network.loadingFinished", finished)
+    session.send("Network.enable")
+    tab.reload()
+    tab.get_by_role("tab", name="System").wait_for()
+    tab.wait_for_timeout(1000)
+    return len(asked.keys() - had), sum(asked.values())
