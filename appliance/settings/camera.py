@@ -90,8 +90,8 @@ class Camera(Section):
         length = credentials_bytes(self.address())
         if limit and length > limit:
             raise ValueError(
-                f"USERNAME and PASSWORD are too long: escaped and with a colon between them they "
-                f"have {length} characters, of which the decoder carries {limit}; "
+                f"the user name and password are too long: escaped and with a colon between "
+                f"them they have {length} characters, of which the decoder carries {limit}; "
                 f"signs other than letters, digits and _.-~ count three or more"
             )
         return self

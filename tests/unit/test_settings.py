@@ -487,7 +487,7 @@ def test_credentials_that_the_decoder_would_cut_are_refused(read, problems_of, u
     read(**camera, CAMERAS__DOOR__PASSWORD=longest)
     found = problems_of(**camera, CAMERAS__DOOR__PASSWORD=longest + longest[0])
     told = found["APPLIANCE_CAMERAS__DOOR__URL"].problem
-    assert "USERNAME and PASSWORD are too long" in told
+    assert "the user name and password are too long" in told
     assert longest not in told
 
 
