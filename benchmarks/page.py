@@ -10,7 +10,14 @@ from typing import Any
 
 from benchmarks.inputs import Inputs
 from benchmarks.report import Row, at_most
-from benchmarks.station import PASSWORD, USER, Running, running, wait_until_started
+from benchmarks.station import (
+    PASSWORD,
+    USER,
+    Running,
+    running,
+    wait_until_ready,
+    wait_until_started,
+)
 
 ROUNDS = 5
 PATIENCE_S = 60
@@ -32,6 +39,7 @@ def page(inputs: Inputs, cache: Path) -> list[Row]:
         running(inputs, cache, {"gate": str(inputs.clip)}) as station,
         sync_playwright() as playwright,
     ):
+        wait_until_ready(station)
         wait_until_started(station)
         for _ in range(ROUNDS):
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
