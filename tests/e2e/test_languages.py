@@ -227,8 +227,7 @@ def test_a_choice_counts_more_than_the_browser_and_lasts(station):
         with seen.leaving():
             page.get_by_role("combobox", name="Sprache").select_option("en")
             page.get_by_role("tab", name="Inspect").wait_for(timeout=SETTLED_MS)
-        seen.player()
-        open_page(page, "system")
+        page.get_by_role("tab", name="System", selected=True).wait_for(timeout=SETTLED_MS)
         page.get_by_text("Settings in effect").first.wait_for(timeout=SETTLED_MS)
         assert page.evaluate("document.documentElement.lang") == "en"
         assert seen.troubles == []

@@ -25,6 +25,10 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 SETTLED_MS = 60_000
+TABS_ARE_THERE = """
+((tabs) => tabs.length > 0 && tabs.every((tab) => document.getElementById(
+  tab.getAttribute("aria-controls"))))([...document.querySelectorAll(".pages [role=tab]")])
+"""
 CUT_OFF = (  # what Gradio's client says when it ends its own stream, as the page goes
     "console: AbortError: signal is aborted",
     "console: Unexpected error Connection errored out.",
@@ -94,6 +98,7 @@ class Watched:
             assert time.monotonic() < deadline, "the player's frame loads nothing"
             self.page.wait_for_timeout(50)
         until(frame, "Object.values(window.appliance?.drawn ?? {})[0] > 3")
+        until(self.page.main_frame, TABS_ARE_THERE)  # the picture does not wait for them
         return frame
 
 
