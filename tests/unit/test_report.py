@@ -17,7 +17,7 @@ from appliance.optimizer.verdict import Limits, Verification
 from appliance.optimizer.verification import Trial
 from appliance.settings import Role
 from appliance.values import Detections, Precision
-from appliance.web.templates import STATIC
+from appliance.web.files import STATIC
 from tests.support.web import ENGINE, READING, make_web
 
 HOSTILE = '<script>alert("1")</script>'
