@@ -218,9 +218,9 @@ MEASURES = {
         age,
         viewers,
         start_up,
-        page,
         flood,
         steady_state,
         installed,
+        page,  # last: what it waits for has not come yet, and nothing else shall wait for it
     )
 }
