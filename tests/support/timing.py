@@ -5,6 +5,7 @@ anew by `make test ARGS=--record-seconds`, on quiet cores.
 """
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,9 @@ class Timing:
 
     def __init__(self, config: pytest.Config) -> None:
         self._record = config.getoption("--record-seconds")
+        self._spent_s = sum(os.times()[:4])
         self._files: Counter[str] = Counter()
+        self._processor: Counter[str] = Counter()
         self._tests: Counter[str] = Counter()
         self._fixtures: Counter[str] = Counter()
 
@@ -64,11 +67,16 @@ class Timing:
         report = yield
         if call.when == "setup":
             report.fixtures_s = item.stash.get(FIXTURES, [])
+        spent = sum(os.times()[:4])  # this process, and what has ended of those that it started
+        report.processor_s = spent - self._spent_s
+        self._spent_s = spent
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up what each part took."""
-        self._files[report.nodeid.partition("::")[0]] += report.duration
+        file = report.nodeid.partition("::")[0]
+        self._files[file] += report.duration
+        self._processor[file] += getattr(report, "processor_s", 0)
         if report.when == "call":
             self._tests[report.nodeid] += report.duration
         for name, seconds in getattr(report, "fixtures_s", ()):
@@ -76,22 +84,23 @@ class Timing:
 
     def pytest_terminal_summary(self, terminalreporter) -> None:
         """Tell the slowest, and keep the files' seconds where that was asked for."""
-        for kind, spent in (
-            ("files", self._files),
-            ("tests", self._tests),
-            ("fixtures", self._fixtures),
+        for kind, spent, unit in (
+            ("files", self._files, "s"),
+            ("files by processor", self._processor, "core s"),
+            ("tests", self._tests, "s"),
+            ("fixtures", self._fixtures, "s"),
         ):
             terminalreporter.section(f"slowest {kind}")
-            for line in slowest(spent):
+            for line in slowest(spent, unit=unit):
                 terminalreporter.write_line(line)
         if self._record:
             write(self._files)
 
 
-def slowest(spent: Mapping[str, float], count: int = TOLD) -> Iterable[str]:
+def slowest(spent: Mapping[str, float], count: int = TOLD, *, unit: str = "s") -> Iterable[str]:
     """Lines of seconds and names, the longest first."""
     longest = sorted(spent.items(), key=lambda each: -each[1])[:count]
-    return [f"{seconds:8.1f} s  {name}" for name, seconds in longest]
+    return [f"{seconds:8.1f} {unit}  {name}" for name, seconds in longest]
 
 
 def recorded() -> Mapping[str, float]:

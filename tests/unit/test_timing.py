@@ -13,12 +13,16 @@ TESTS = """
 import time
 import pytest
 
+BUSY_S = time.process_time() + 0.3
+
 @pytest.fixture
 def slow_one():
     time.sleep(0.2)
 
 def test_after_it(slow_one):
     time.sleep(0.1)
+    while time.process_time() < BUSY_S:
+        pass
 """
 
 
@@ -44,6 +48,8 @@ def test_a_run_ends_with_its_slowest_files_tests_and_fixtures(tmp_path, processe
     }.items():
         (seconds,) = [float(line[0]) for line in lines if line[1:] == ["s", name]]
         assert seconds >= at_least_s
+    (busy_s,) = [float(line[0]) for line in lines if line[1:] == ["core", "s", "test_some.py"]]
+    assert busy_s >= 0.2
 
 
 def test_the_longest_comes_first_and_only_some_are_told():
