@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from tests.support.process import seeing
+from tests.support.process import PLAIN, seeing
 
 pytestmark = pytest.mark.slow
 
@@ -53,11 +53,11 @@ def canary():
     thread.join(10)
 
 
-@pytest.fixture(params=["nobody", "ada"])
+@pytest.fixture(params=["nobody", "ada"], scope="module")
 def ask(request, station):
     """One request, by a stranger or by an admin from our own page."""
     headers = {} if request.param == "nobody" else {"cookie": station.sign_in(request.param)}
-    with httpx.Client(headers=headers, timeout=SLOW_S) as client:
+    with httpx.Client(headers=headers, timeout=SLOW_S, **PLAIN) as client:
 
         def ask(method, path, **options):
             own = {"origin": station.origin, **options.pop("headers", {})}
@@ -161,7 +161,7 @@ def test_no_event_makes_the_station_fetch_or_read(station, canary):
     """CVE-2024-4325, CVE-2024-1561: addresses and paths of files within the data of events."""
     address, asked = canary
     headers = {"cookie": station.sign_in(), "origin": station.origin}
-    with httpx.Client(base_url=station.url, headers=headers, timeout=SLOW_S) as client:
+    with httpx.Client(base_url=station.url, headers=headers, timeout=SLOW_S, **PLAIN) as client:
         config = client.get("/ui/config").json()
         assert len(config["dependencies"]) > 2
         for payload in (
@@ -278,7 +278,7 @@ def test_what_a_default_mount_gives_away_is_shut(ask, method, path):
 def test_heartbeats_and_streams_are_for_people_who_are_signed_in(station):
     """They hold a connection each; strangers get none."""
     for path in (f"{API}/heartbeat/x", f"{API}/queue/data?session_hash=x", "/ui/config"):
-        assert httpx.get(f"{station.url}{path}", timeout=SLOW_S).status_code == 401
+        assert httpx.get(f"{station.url}{path}", timeout=SLOW_S, **PLAIN).status_code == 401
 
 
 def test_the_page_describes_itself_to_nobody_else(station):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.web.routes import RULES
-from tests.support.process import TOKEN, seeing
+from tests.support.process import PLAIN, TOKEN, seeing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -133,7 +133,7 @@ def callers(station):
 def client(request, station, callers):
     """Of each of them."""
     headers = {"origin": station.origin, **callers[request.param]}
-    with httpx.Client(base_url=station.url, headers=headers, timeout=PATIENCE_S) as client:
+    with httpx.Client(base_url=station.url, headers=headers, timeout=PATIENCE_S, **PLAIN) as client:
         yield client
 
 
@@ -198,7 +198,7 @@ def test_memory_does_not_grow_with_requests(station, callers):
     """After as many again it is what it was, but for what an allocator keeps."""
     process = psutil.Process(station.child.pid)
     headers = {"origin": station.origin, **callers["ada"]}
-    with httpx.Client(base_url=station.url, headers=headers, timeout=PATIENCE_S) as client:
+    with httpx.Client(base_url=station.url, headers=headers, timeout=PATIENCE_S, **PLAIN) as client:
         fuzz(client, EXAMPLES)
         before = process.memory_info().rss
         fuzz(client, 2 * EXAMPLES)

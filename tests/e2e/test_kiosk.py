@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.support.browser import CHROMIUM, browsing, until
-from tests.support.process import free_port, run, started, station_environ, write_clip
+from tests.support.process import PLAIN, free_port, run, started, station_environ, write_clip
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,7 +49,7 @@ def kiosk(station, environ):
 
 def status(kiosk, path="/player", method="GET", **headers):
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.request(method, f"{kiosk}{path}", headers=names, timeout=10).status_code
+    return httpx.request(method, f"{kiosk}{path}", headers=names, timeout=10, **PLAIN).status_code
 
 
 def test_the_screen_is_shown_without_a_login(kiosk):

@@ -17,7 +17,7 @@ import pytest
 from appliance.settings.tokens import TokenScope, new_token
 from appliance.web.connections import UNREAD_S, UNSENT_BYTES
 from tests.support.metrics import families_of
-from tests.support.process import TOKEN, seeing, started, station_environ, write_clip
+from tests.support.process import PLAIN, TOKEN, seeing, started, station_environ, write_clip
 from tests.support.streams import HELD_BACK_S, parts_of, read_parts
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ def bearing(token=PICTURES):
 
 
 def client(station, **headers):
-    return httpx.Client(base_url=station.url, headers=headers or bearing(), timeout=10)
+    return httpx.Client(base_url=station.url, headers=headers or bearing(), timeout=10, **PLAIN)
 
 
 def viewers(station):

@@ -15,7 +15,15 @@ from tests.support import debian
 from tests.support.bundles import kept_wheels
 from tests.support.machine import Layers, Machine, kept_tree, machine, made_once
 from tests.support.models import write_bright_spots
-from tests.support.process import MODEL, PASSWORD, TOKEN, free_port, password_hash, write_clip
+from tests.support.process import (
+    MODEL,
+    PASSWORD,
+    PLAIN,
+    TOKEN,
+    free_port,
+    password_hash,
+    write_clip,
+)
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("ca-certificates", "git", "make", "python3-venv", "libgl1", "libglib2.0-0", "libxcb1")
@@ -117,7 +125,9 @@ class Host:
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """One request without a session."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10)
+        return httpx.get(
+            f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10, **PLAIN
+        )
 
     def answers(self, path: str = "/api/health") -> bool:
         """Whether anybody answers there."""
