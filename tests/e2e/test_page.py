@@ -201,8 +201,11 @@ def test_a_wrong_password_is_told_apart_from_nothing_else(station):
 
 
 def yard_environ(folder, weights):
-    """A station with the real detector on the drawn yard, proven on that clip."""
-    clip = write_yard(folder / "yard.avi")
+    """A station with the real detector on the drawn yard, proven on a few pictures of it.
+
+    Few a second: a detector that takes a core would keep the page waiting.
+    """
+    clip = write_yard(folder / "yard.avi", fps=5)
     place = folder / "state" / "models" / weights.parent.name / "model.onnx"
     place.parent.mkdir(parents=True)
     shutil.copy(weights, place)

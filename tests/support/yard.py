@@ -13,7 +13,6 @@ import numpy as np
 from appliance.values import U8
 
 SIZE_WH = (960, 640)
-FPS = 15
 HORIZON = 318
 SHIFT = 4  # bits behind the point, in which OpenCV takes fractions of a pixel
 
@@ -78,11 +77,11 @@ class Figure:
         self.ellipse(color, center, radius, radius)
 
 
-def write_yard(path: Path, seconds: float = 8.0) -> Path:
+def write_yard(path: Path, seconds: float = 8.0, fps: float = 15) -> Path:
     """A clip of the yard that ends as it begins, so it can be played again and again."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, SIZE_WH)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, SIZE_WH)
     assert writer.isOpened()
-    count = round(seconds * FPS)
+    count = round(seconds * fps)
     for index in range(count):
         writer.write(yard(index / count))
     writer.release()
