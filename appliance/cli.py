@@ -24,9 +24,9 @@ from appliance.settings import (
     Paths,
     Role,
     SettingsProblems,
-    call_directly,
     effective,
     environment,
+    forget_foreign_variables,
     load,
     load_paths,
     prepare_process,
@@ -63,6 +63,7 @@ def main() -> None:
 
 def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     """Settings, folders, log, in this order; nothing heavy is imported before."""
+    forgotten = forget_foreign_variables()
     try:
         loaded = load(environ)
     except SettingsProblems as error:
@@ -74,6 +75,8 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     ring = Ring()
     log = loaded.settings.log
     setup(log.level, log.format, ring=ring, redactor=Redactor(loaded.settings.secrets()))
+    if named := [name for name in forgotten if name.startswith("GRADIO_")]:
+        logger.warning("settings: {} changes nothing; only APPLIANCE_... does", ", ".join(named))
     from appliance.app.assembly import check_choices
 
     check_choices(loaded.settings)
@@ -107,7 +110,6 @@ def _serve(
 ) -> NoReturn:
     from appliance.app.serve import Manager, run
 
-    call_directly()
     run(loaded, ring, Manager.of(environ), **options)
     sys.stdout.flush()
     sys.stderr.flush()
