@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 
 import typer
 from loguru import logger
-from rich.table import Table
 
 from appliance import __version__
 from appliance.app.state import claim_state
@@ -25,9 +24,9 @@ from appliance.settings import (
     Paths,
     Role,
     SettingsProblems,
-    call_directly,
     effective,
     environment,
+    forget_foreign_variables,
     load,
     load_paths,
     prepare_process,
@@ -64,6 +63,7 @@ def main() -> None:
 
 def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     """Settings, folders, log, in this order; nothing heavy is imported before."""
+    forgotten = forget_foreign_variables()
     try:
         loaded = load(environ)
     except SettingsProblems as error:
@@ -75,6 +75,8 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
     ring = Ring()
     log = loaded.settings.log
     setup(log.level, log.format, ring=ring, redactor=Redactor(loaded.settings.secrets()))
+    if named := [name for name in forgotten if name.startswith("GRADIO_")]:
+        logger.warning("settings: {} changes nothing; only APPLIANCE_... does", ", ".join(named))
     from appliance.app.assembly import check_choices
 
     check_choices(loaded.settings)
@@ -108,7 +110,6 @@ def _serve(
 ) -> NoReturn:
     from appliance.app.serve import Manager, run
 
-    call_directly()
     run(loaded, ring, Manager.of(environ), **options)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -135,16 +136,11 @@ def check() -> None:
     from appliance.app.assembly import hardware, versions
     from appliance.app.clock import clock_doubt, wall_s
 
-    table = Table("Variable", "Value", "From", box=None, pad_edge=False)
-    for row in effective(loaded):
-        table.add_row(row.variable, row.value_text or "–", row.origin)
-    out.print(table)
-    out.print()
-    facts = Table("Here", "", box=None, pad_edge=False)
-    for name, value in (*versions().items(), *hardware().items()):
-        facts.add_row(name, value)
-    out.print(facts)
-    out.print()
+    rows = [(row.variable, row.value_text or "–", row.origin) for row in effective(loaded)]
+    out.table(("Variable", "Value", "From"), rows)
+    out.print("")
+    out.table(("Here", ""), [*versions().items(), *hardware().items()])
+    out.print("")
     if loaded.unquoted:
         out.print(f"A pair of quotes was taken off the value of {', '.join(loaded.unquoted)}.")
     if doubt := clock_doubt(wall_s()):
@@ -247,12 +243,12 @@ def list_models() -> None:
     from appliance.app.assembly import library_in
 
     library = library_in(paths)
-    table = Table("Name", "Task", "Title", "License", "Weights", box=None, pad_edge=False)
+    rows = []
     for name in library.names():
         card = library.card(name)
         here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
-        table.add_row(name, card.task, card.title, card.license, here)
-    out.print(table)
+        rows.append((name, card.task, card.title, card.license, here))
+    out.table(("Name", "Task", "Title", "License", "Weights"), rows)
 
 
 @models_app.command()
@@ -271,11 +267,11 @@ def pull(names: Annotated[list[str], typer.Argument(help="Models to bring.")]) -
 @reported
 def inspect(model: Annotated[str, typer.Argument(help="A model's name, or an ONNX file.")]) -> None:
     """Print what a model's file says of itself."""
-    from appliance.app.assembly import inspection_text, library_in
+    from appliance.app.assembly import inspection_lines, library_in
 
     path = Path(model)
     weights = path if path.suffix == ".onnx" else library_in(_begin()).weights(model)
-    out.print(inspection_text(weights))
+    out.print(*inspection_lines(weights))
 
 
 @engines_app.command("list")
@@ -285,10 +281,11 @@ def list_engines() -> None:
     paths = _begin()
     from appliance.app.assembly import cache_in
 
-    table = Table("Model", "Engine", "MB", "What", box=None, pad_edge=False)
-    for each in cache_in(paths).stored():
-        table.add_row(each.model, each.folder.name, f"{each.size_bytes / 1e6:.1f}", each.about)
-    out.print(table)
+    rows = [
+        (each.model, each.folder.name, f"{each.size_bytes / 1e6:.1f}", each.about)
+        for each in cache_in(paths).stored()
+    ]
+    out.table(("Model", "Engine", "MB", "What"), rows)
 
 
 @engines_app.command()
@@ -366,7 +363,7 @@ def demo() -> None:
 
     age_s = stopwatch()
     loaded, ring = _start(stage.environ)
-    out.print(stage.welcome)
+    out.print(*stage.welcome.splitlines(), "")
     _serve(loaded, ring, environ, age_s=age_s)
 
 

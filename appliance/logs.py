@@ -13,6 +13,7 @@ causes it, takes more than its share of the ring.
 import json
 import logging
 import math
+import re
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 from loguru import logger
 from typing_extensions import override
 
-from appliance.redaction import Redactor
+from appliance.redaction import Redactor, one_line, printable_json
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -46,7 +47,7 @@ SEVERITIES: Mapping[str, int] = {
 
 
 # Libraries that speak with whoever comes, and tell of what they were sent.
-OUTSIDE = ("uvicorn", "websockets", "python_multipart")
+OUTSIDE = ("uvicorn", "websockets", "python_multipart", "gradio", "connections")
 REPEAT_S = 60.0
 SHARE = 10  # a tenth of the ring, for lines that say the same
 
@@ -81,8 +82,8 @@ class LogLine:
         Control characters are escaped: nobody can forge a line by what they type.
         """
         context = "".join(f" {key}={value}" for key, value in self.context.items())
-        line = f"{self.time_text} {self.level.upper():<8} {_one_line(self.message + context)}"
-        below = [f"    {_one_line(part)}" for part in self.exception.split("\n") if part]
+        line = f"{self.time_text} {self.level.upper():<8} {one_line(self.message + context)}"
+        below = [f"    {one_line(part)}" for part in self.exception.split("\n") if part]
         return "\n".join((line, *below))
 
     def as_json(self) -> str:
@@ -96,7 +97,27 @@ class LogLine:
             line["exception"] = self.exception
         for key, value in self.context.items():
             line[f"{key}_" if key in line else key] = value
-        return json.dumps(line, ensure_ascii=False)
+        return printable_json(line)
+
+
+_AS_TEXT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ +\S")
+
+
+def is_logged(text: str, *, below_one: bool = False) -> bool:
+    """Whether a line is one that a log like this has written, in either layout.
+
+    Args:
+        text: without the end of the line; one that moves a cursor was written by no log.
+        below_one: whether the line before it was one; then it may be a part of its traceback.
+    """
+    if not text.isprintable():
+        return False
+    if text.startswith("{"):
+        try:
+            return {"time", "level", "message"} <= set(json.loads(text))
+        except ValueError:
+            return False
+    return bool(_AS_TEXT.match(text)) or (below_one and text.startswith("    "))
 
 
 class Ring:
@@ -361,8 +382,3 @@ def _traceback(record: "Record") -> str:
     return "".join(
         traceback.format_exception(exception.type, exception.value, exception.traceback)
     ).rstrip()
-
-
-def _one_line(text: str) -> str:
-    """The text with everything that moves a cursor or ends a line escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

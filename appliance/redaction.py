@@ -28,6 +28,14 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def printable_json(document: object) -> str:
+    """The document as JSON in one line, with the same letters escaped as JSON has it."""
+    text = json.dumps(document, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+
+
 def redact_url(url: str) -> str:
     """The text without user names and passwords of URLs, nor secrets in their queries.
 

@@ -1,10 +1,12 @@
-"""What this process may use of the machine: memory and cores, and which limit holds.
+"""What this process may use of the machine: memory, cores and descriptors, and which limit holds.
 
 A container or a service is often given less than the machine has. What the kernel enforces stands
 in control groups, of the first or the second kind, and in the processors that a thread may run on.
 """
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -113,6 +115,18 @@ def cores(root: Path = ROOT) -> Cores:
             limit = Limit.GROUP
         physical, logical = min(physical, whole), min(logical, whole)
     return Cores(physical, logical, machine, limit)
+
+
+def descriptors() -> int:
+    """How many files and connections this process may have open at once."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_descriptors() -> None:
+    """Take as many as whoever started this process allows; the usual number is lower."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

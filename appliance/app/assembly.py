@@ -221,7 +221,7 @@ def hardware() -> dict[str, str]:
     }
 
 
-def inspection_text(weights: Path) -> str:
+def inspection_lines(weights: Path) -> list[str]:
     """What an ONNX file says of itself, for a person."""
     found = inspect_onnx(weights)
     lines = [
@@ -232,4 +232,4 @@ def inspection_text(weights: Path) -> str:
     ]
     for title, tensors in (("input", found.inputs), ("output", found.outputs)):
         lines += [f"{title:<9} {t.name} {t.dtype} {list(t.shape or ())}" for t in tensors]
-    return "\n".join(lines)
+    return lines

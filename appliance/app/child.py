@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 from loguru import logger
 
 from appliance.errors import EngineError
+from appliance.logs import is_logged
 from appliance.runtimes import Progress
 
 PRIORITY: Final = 10  # nice
@@ -122,15 +123,24 @@ def _end(child: "subprocess.Popen[str]") -> None:
 
 @contextmanager
 def _passed_on(errors: IO[str] | None) -> Iterator[deque[str]]:
-    """Its error output goes where the station's goes, and the last lines are kept."""
+    """Its error output goes on into the log, and the last lines are kept.
+
+    What the child has logged is a line of the log as it is; the rest is a library's.
+    """
     assert errors is not None  # noqa: S101 - it was asked for
     kept: deque[str] = deque(maxlen=LINES_KEPT)
 
     def pass_on() -> None:
+        is_text = False
         for line in errors:
-            sys.stderr.write(line)
             kept.append(line.strip())
-        sys.stderr.flush()
+            has_logged = is_logged(line.rstrip("\n"), below_one=is_text)
+            is_text = has_logged and not line.startswith("{")
+            if has_logged:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+            else:
+                logger.info("build: {}", line.rstrip())
 
     thread = Thread(target=pass_on, name="build-errors", daemon=True)
     thread.start()

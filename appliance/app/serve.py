@@ -25,12 +25,14 @@ from appliance.pipeline.notify import notifier
 from appliance.pipeline.start_up import process_age_s
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
 from appliance.redaction import Redactor
+from appliance.resources import descriptors, raise_descriptors
 from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
 from appliance.stores.lock import alone_in
 from appliance.texts import ENGLISH, Languages
 from appliance.web.asgi import App
 from appliance.web.bundle import SupportBundle
 from appliance.web.callers import Callers, SignOn
+from appliance.web.connections import CONNECTIONS, RESERVE, most_connections
 from appliance.web.context import TabContext
 from appliance.web.gate import GatePolicy
 from appliance.web.health import serve_health
@@ -95,6 +97,7 @@ def run(
     """
     settings = loaded.settings
     notify = notifier(manager.notify_address)
+    raise_descriptors()
     with (
         alone_in(settings.paths.state),
         listening(settings.web) as listener,
@@ -135,6 +138,15 @@ def _tell_start(loaded: Loaded) -> None:
         logger.info("settings: a pair of quotes around the value was taken off: {}", names)
     if doubt := clock_doubt(wall_s()):
         logger.warning(doubt)
+    if (most := most_connections()) < CONNECTIONS:
+        logger.warning(
+            "limits: {} open files leave room for {} connections at once, not {}; raise "
+            "LimitNOFILE= in the unit, or ulimits: nofile: in the Compose file, to {}",
+            descriptors(),
+            most,
+            CONNECTIONS,
+            CONNECTIONS + RESERVE,
+        )
 
 
 def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) -> None:

@@ -1,5 +1,6 @@
 """HTTP servers of this process: their sockets, their configuration, and their end."""
 
+import asyncio
 import errno
 import ipaddress
 import os
@@ -13,7 +14,7 @@ from typing_extensions import override
 
 from appliance.errors import ListenError, SettingsError
 from appliance.settings import Web
-from appliance.web.connections import Connection
+from appliance.web.connections import TAKEN_AT_ONCE, WAITING, Connection, tell_errors_of
 
 GRACE_S = 2  # for open requests, once told to stop
 MESSAGE_LIMIT = 16 * 1024  # of a viewer's WebSocket messages, bytes
@@ -56,6 +57,15 @@ class Server(uvicorn.Server):
             raise _ToldToEndError(0)
 
     @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Many may wait in the kernel, though few are taken at once."""
+        tell_errors_of(asyncio.get_running_loop())
+        await super().startup(sockets)
+        for listener in (each for server in self.servers for each in server.sockets):
+            with socket.socket(fileno=os.dup(listener.fileno())) as same:
+                same.listen(WAITING)
+
+    @override
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Ours are in place; the server's own would end the process by the signal, not with 0."""
@@ -71,6 +81,7 @@ def configuration() -> uvicorn.Config:
         access_log=False,
         server_header=False,
         http=Connection,
+        backlog=TAKEN_AT_ONCE,
         proxy_headers=False,  # the gate reads them, and takes them away
         timeout_graceful_shutdown=GRACE_S,
         ws_max_size=MESSAGE_LIMIT,

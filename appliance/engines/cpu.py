@@ -157,7 +157,7 @@ def _session_options(threads: int, *, alone: bool) -> Any:  # noqa: ANN401
     result = onnxruntime.library().SessionOptions()
     result.intra_op_num_threads = threads
     result.inter_op_num_threads = 1
-    result.log_severity_level = 3
+    result.log_severity_level = 4  # what goes wrong is raised as well
     if not alone:  # a thread that spins takes a core from the neighbor
         result.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return result

@@ -99,7 +99,7 @@ class CudaEngine:
         settings = library.SessionOptions()
         settings.intra_op_num_threads = options.threads or 1  # the few nodes that stay behind
         settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # what goes wrong is raised as well
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         provider = {
             "device_id": str(cuda.GPU),

@@ -7,6 +7,7 @@ from typing import Final
 from loguru import logger
 
 from appliance.readings import whole_percent
+from appliance.redaction import one_line
 
 GAP_S: Final = 120  # a build that has not moved for so long may count as hung
 
@@ -48,8 +49,9 @@ class BuildNotice:
             return
         self._last = stage, percent
         share = "" if percent is None else f", {percent} %"
+        status = one_line(f"Building{share}: {stage}")
         try:
-            self._notify(f"STATUS=Building{share}: {stage}\nEXTEND_TIMEOUT_USEC={GAP_S * 10**6}")
+            self._notify(f"STATUS={status}\nEXTEND_TIMEOUT_USEC={GAP_S * 10**6}")
         except OSError as error:  # no reason to give the build up
             logger.warning("the service manager does not listen: {}", error)
             self._notify = notifier("")

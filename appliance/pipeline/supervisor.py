@@ -12,6 +12,7 @@ from typing_extensions import override
 from appliance.pipeline.part import Part
 from appliance.pipeline.station import STUCK_S, Station
 from appliance.readings import StationReading
+from appliance.redaction import one_line
 from appliance.values import Health
 
 PERIOD_S = 1.0
@@ -35,6 +36,8 @@ class Supervisor(Part):
         self._period_s = period_s
         self._health: Health | None = None
         self._told = ""
+        self._failed = ""
+        self._failures = 0
 
     @override
     def _run(self) -> None:
@@ -42,12 +45,27 @@ class Supervisor(Part):
         look = 0
         while not self._stop.wait(self._period_s):
             look += 1
+            is_sample = look % looks_per_sample == 0
             try:
-                if look % looks_per_sample == 0:
+                if is_sample:
                     self._station.sample()
                 self._look(self._station.reading())
-            except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
-                logger.exception("supervisor: unexpected error")
+            except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
+                self._tell_failure(error)
+            else:
+                if is_sample and self._failures:
+                    self._tell_end_of_failures()
+
+    def _tell_failure(self, error: Exception) -> None:
+        """Once for each kind; a machine without a free descriptor fails every second the same."""
+        self._failures += 1
+        if (told := f"{type(error).__name__}: {error}") != self._failed:
+            self._failed = told
+            logger.exception("supervisor: unexpected error")
+
+    def _tell_end_of_failures(self) -> None:
+        logger.info("supervisor: it looks again, after {} failures", self._failures)
+        self._failed, self._failures = "", 0
 
     def _look(self, reading: StationReading) -> None:
         line = _line(reading)
@@ -56,7 +74,7 @@ class Supervisor(Part):
             logger.info("station: {}", line)
         if line != self._told:  # as with each percent of a build
             self._told = line
-            self._notify(f"STATUS={line}")
+            self._notify(f"STATUS={one_line(line)}")
         if reading.loop_age_s <= STUCK_S:
             self._notify("WATCHDOG=1")
 

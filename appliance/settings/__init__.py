@@ -18,7 +18,12 @@ from appliance.settings.model import (
     Web,
 )
 from appliance.settings.problems import Problem, SettingsProblems
-from appliance.settings.process import begin_temporary, call_directly, environment, prepare_process
+from appliance.settings.process import (
+    begin_temporary,
+    environment,
+    forget_foreign_variables,
+    prepare_process,
+)
 from appliance.settings.users import Role, User
 
 __all__ = [
@@ -40,9 +45,9 @@ __all__ = [
     "User",
     "Web",
     "begin_temporary",
-    "call_directly",
     "effective",
     "environment",
+    "forget_foreign_variables",
     "load",
     "load_paths",
     "prepare_process",

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, MutableMapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from appliance.errors import StoreError
@@ -36,6 +37,29 @@ _DEFAULTS = {
     "OPENCV_LOG_LEVEL": "ERROR",
 }
 """An operator's own value wins."""
+
+_FOLDERS = ("TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "CUDA_CACHE_PATH", "GRADIO_TEMP_DIR")
+"""Set below, as all of the above are: a child process gets them from here."""
+
+KEPT = (
+    f"{PREFIX}*",
+    *("PATH", "HOME", "USER", "LOGNAME"),  # where programs lie, and whose process it is
+    *("LANG", "LANGUAGE", "LC_*", "TZ"),  # what a text and a time look like
+    *("TERM", "NO_COLOR", "FORCE_COLOR"),  # what a terminal shows
+    *("LD_*", "PYTHON*", "COVERAGE_*"),  # of loader and interpreter, which have read them already
+    # Of the service manager.
+    *("NOTIFY_SOCKET", "WATCHDOG_*", "LISTEN_*", "INVOCATION_ID", "JOURNAL_STREAM"),
+    *("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY"),
+    # Which GPU there is, and where its libraries lie.
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_PATH", "NVIDIA_*"),
+    *("GST_*", "XDG_*"),  # where GStreamer and others find their parts
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),  # whose certificates a camera may have
+    *_FIXED,
+    *_CAPTURE,
+    *_DEFAULTS,
+    *_FOLDERS,
+)
+"""What a station and its builds heed of the environment, by name; `*` stands for any letters."""
 
 _M_ARENA_MAX = -8  # as malloc.h of glibc has it
 HEAPS = 2
@@ -103,16 +127,22 @@ def begin_temporary(paths: Paths, *, environ: MutableMapping[str, str] | None = 
     environ["GRADIO_TEMP_DIR"] = str(own / "gradio")
 
 
-def call_directly(*, environ: MutableMapping[str, str] | None = None) -> None:
-    """Forget the company's proxy; call before a station opens its first camera.
+def forget_foreign_variables(*, environ: MutableMapping[str, str] | None = None) -> tuple[str, ...]:
+    """Forget what is not in `KEPT`; call before the libraries of a station are imported.
 
-    FFmpeg sends http, https and rtsps cameras to the proxy that `http_proxy` names, for
-    whatever scheme. A camera is on the station's own network, which a proxy seldom reaches.
+    Each library reads variables of its own: they would open folders, name another root path, write
+    keys of TLS into a file, or tell somebody of each request. FFmpeg would call cameras by way of
+    the company's proxy, which seldom reaches them.
+
+    Returns:
+        The names that are forgotten.
     """
     if environ is None:
         environ = os.environ  # noqa: TID251 - the one writer; libraries read it
-    for name in [name for name in environ if name.lower().endswith("_proxy")]:
+    names = [name for name in environ if not any(fnmatchcase(name, kept) for kept in KEPT)]
+    for name in names:
         del environ[name]
+    return tuple(sorted(names))
 
 
 def _share_heaps() -> None:

@@ -6,13 +6,15 @@ here, before anything else sees the request; only what a trusted peer said is ke
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from loguru import logger
 
 from appliance.settings import Role
 from appliance.web.asgi import Scope, header
+from appliance.web.gateways import Address, gateways
 
 ADDRESS_KEY = "appliance.address"
 VOUCHED_KEY = "appliance.vouched"
@@ -20,7 +22,6 @@ CAPACITY = 500  # vouched names whose roles are remembered, as many as there are
 
 _FORWARDED = re.compile(rb"x-forwarded-.*|forwarded|x-real-ip|x-gradio-server")
 _NAME = re.compile(r"[\w.@+-]{1,64}")
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Callers:
         trusted: addresses and networks of proxies.
         sign_on: how they say who is signed in.
         roles: of the people in the settings; these hold whatever a proxy says.
+        gateways: of this process's networks. One that is trusted only as a part of its network
+            vouches for nobody: in a container's network it is every account of the host.
 
     Attributes:
         vouched_roles: of the people for whom a proxy has vouched, by name.
@@ -63,19 +66,23 @@ class Callers:
         trusted: Sequence[str] = (),
         sign_on: SignOn | None = None,
         roles: Mapping[str, Role] | None = None,
+        *,
+        gateways: Callable[[], AbstractSet[Address]] = gateways,
     ) -> None:
         self._trusted = tuple(ipaddress.ip_network(network) for network in trusted)
         self._sign_on = sign_on or SignOn()
         self._roles = dict(roles or {})
+        self._gateways = gateways
         self._told: set[str] = set()
         self.vouched_roles: dict[str, Role] = {}
 
     def read(self, scope: Scope) -> None:
         """Note in the scope who calls, and take the headers of proxies out of it."""
         peer = str((scope.get("client") or ("unknown",))[0])
-        is_trusted = self._trusts(_parsed(peer))
+        address = _parsed(peer)
+        is_trusted = self._trusts(address)
         scope[ADDRESS_KEY] = self._behind(scope, peer) if is_trusted else _plain(peer)
-        scope[VOUCHED_KEY] = self._vouched(scope) if is_trusted else None
+        scope[VOUCHED_KEY] = self._vouched(scope, address) if is_trusted else None
         # Its own word about its own connection: it changes nothing but what this caller is sent.
         proto = header(scope, b"x-forwarded-proto").partition(",")[0]
         if proto.strip().lower() == "https":
@@ -89,8 +96,14 @@ class Callers:
             if name not in own and not _FORWARDED.fullmatch(name)
         ]
 
-    def _trusts(self, address: _Address | None) -> bool:
+    def _trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
+
+    def _is_mere_gateway(self, address: Address | None) -> bool:
+        """Whether it is trusted as a part of its network alone, and is that network's gateway."""
+        if address is None or any(address in each for each in self._trusted if _is_one(each)):
+            return False
+        return type(address)(int(address)) in self._gateways()  # without its interface
 
     def _behind(self, scope: Scope, peer: str) -> str:
         """The last address on the way that no trusted proxy has; the peer's where there is none.
@@ -109,9 +122,18 @@ class Callers:
                 break
         return nearest
 
-    def _vouched(self, scope: Scope) -> Vouched | None:
+    def _vouched(self, scope: Scope, peer: Address | None) -> Vouched | None:
         name = _text(scope, self._sign_on.header)
         if not name:
+            return None
+        if self._is_mere_gateway(peer):
+            self._tell_once(
+                "gateway",
+                "{} sent {}, and is the gateway of a trusted network: nobody is signed in by it. "
+                "If it is your proxy, name its address itself in APPLIANCE_WEB__TRUSTED_PROXIES",
+                str(peer),
+                self._sign_on.header,
+            )
             return None
         if not _NAME.fullmatch(name):
             self._tell_once("name", "a proxy vouches for a name that is none; it is not let in")
@@ -156,7 +178,11 @@ def _text(scope: Scope, name: str) -> str:
     return header(scope, name.encode()).strip() if name else ""
 
 
-def _parsed(text: str) -> _Address | None:
+def _is_one(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    return network.num_addresses == 1
+
+
+def _parsed(text: str) -> Address | None:
     """An address as proxies write it: alone, with a port, or in brackets."""
     text = text.strip().strip('"')
     if text.startswith("["):

@@ -8,18 +8,47 @@ takes connections until the process has no descriptor left for its cameras.
 """
 
 import asyncio
+import errno
+import logging
 import socket
 from collections import Counter
+from typing import Any
 
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from appliance.resources import descriptors
 from appliance.web.throttle import network_of
 
 HEAD_S = 10.0  # for the whole head of a request to come
 UNREAD_S = 20.0  # for what was sent to be taken
 UNSENT_BYTES = 16 * 1024  # that the kernel takes beyond what is on its way
 CONNECTIONS = 400  # all together; with the cameras' well below the usual 1024 descriptors
+RESERVE = 128  # descriptors that a station with its cameras, files and engines has itself
+FEWEST = 16  # where there are hardly any: people must be able to see why
+TAKEN_AT_ONCE = 1  # that are taken before the next look at how many there are
+WAITING = 2048  # in the kernel, to be taken
+
+_NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_log = logging.getLogger("connections")
+
+
+def most_connections() -> int:
+    """As many as there may be at once, by the limit that holds for this process."""
+    return min(CONNECTIONS, max(FEWEST, descriptors() - RESERVE))
+
+
+def tell_errors_of(loop: asyncio.AbstractEventLoop) -> None:
+    """Have it told in a line that no connection can be taken; asyncio tells it by a traceback."""
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _NONE_LEFT:
+            _log.warning("no connection can be taken: %s", error.strerror)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(tell)
 
 
 class Connection(H11Protocol):
@@ -44,7 +73,7 @@ class Connection(H11Protocol):
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         transport.set_write_buffer_limits(high=0)
         self.network = network_of(self.client[0]) if self.client else "unknown"
-        if len(self.connections) > CONNECTIONS and not self._make_room():
+        if len(self.connections) > most_connections() and not self._make_room():
             self.drop()
             return
         self._watch()

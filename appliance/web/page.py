@@ -15,6 +15,7 @@ from appliance.web.asgi import texts_of
 from appliance.web.context import TabContext
 from appliance.web.deferred import place_of
 from appliance.web.gate import SESSION_KEY
+from appliance.web.quieting import quieten_gradio
 from appliance.web.tabs import Tab
 from appliance.web.theme import theme
 
@@ -50,6 +51,7 @@ def page_application(context: TabContext, languages: Languages) -> FastAPI:
                 "exception_handlers": {RequestValidationError: _malformed, KeyError: _malformed},
             },
         )
+    quieten_gradio()
     return app
 
 

@@ -123,6 +123,22 @@ def test_nginx_takes_caddys_place(folder):
     assert proxy["cap_drop"] == ["ALL"]
 
 
+@pytest.mark.parametrize("files", ["compose.yaml", "compose.yaml:compose.nginx.yaml"])
+def test_the_header_of_a_sign_on_is_named_in_one_place(folder, files):
+    """The station knows people by the very header that the proxy takes away from callers."""
+    own = {"PROXY_CERTIFICATE": "/certificates/a.crt", "PROXY_KEY": "/certificates/a.key"}
+    with (folder / "station.env").open("a") as settings:
+        settings.write("APPLIANCE_AUTH__PROXY_HEADER=Elsewhere\n")
+    for given in ({}, {"PROXY_USER_HEADER": "Remote-User", "PROXY_ROLE_HEADER": "Remote-Role"}):
+        services = configured(folder, "cpu", files=files, **own, **given)
+        station, proxy = services["cpu"]["environment"], services["proxy"]["environment"]
+        for name, usual in (("USER", "X-Remote-User"), ("ROLE", "X-Remote-Role")):
+            wanted = given.get(f"PROXY_{name}_HEADER", "")
+            setting = {"USER": "PROXY_HEADER", "ROLE": "PROXY_ROLE_HEADER"}[name]
+            assert station[f"APPLIANCE_AUTH__{setting}"] == wanted
+            assert proxy[f"PROXY_{name}_HEADER"] == (wanted or usual)
+
+
 def test_cameras_are_the_only_devices_that_are_added(folder):
     """The third file shows devices by name, and lets cameras be opened, by their group."""
     service = configured(folder, "cpu", files="compose.yaml:compose.camera.yaml")["cpu"]

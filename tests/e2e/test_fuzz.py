@@ -194,6 +194,66 @@ def test_no_request_is_an_error_or_hangs(station, client):
     assert traceback == "", traceback[:4000]
 
 
+joins = st.fixed_dictionaries(
+    {
+        "fn_index": st.integers(-1, 40),
+        "session_hash": st.sampled_from(["1", "2", "3"]),
+        "data": st.one_of(st.lists(anything, max_size=6), anything),
+    },
+    optional={"event_data": anything, "trigger_id": st.integers(0, 60), "batched": anything},
+)
+LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ +\S")
+
+
+def trouble_the_queue(client, name):
+    """Every function without data and with wrong data, pages that nobody opened, and at random."""
+
+    def join(body):
+        body["session_hash"] = f"{name}{body['session_hash']}"  # a page belongs to one person
+        content, kind = json.dumps(body).encode(), {"content-type": "application/json"}
+        answer = client.post(f"{API}/queue/join", content=content, headers=kind)
+        assert answer.status_code < 500
+
+    for index in range(40):
+        for data in ([], ["x"] * 9, {}, None):
+            join({"fn_index": index, "session_hash": "1", "data": data})
+    for page in (f"{name}1", f"{name}2", "unknown", "%00", "x" * 200):
+        for path in (f"{API}/queue/data?session_hash={page}", f"{API}/heartbeat/{page}"):
+            with client.stream("GET", path) as answer:  # and gone before anything comes
+                assert answer.status_code < 500
+
+    @settings(
+        max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(body=joins)
+    def at_random(body):
+        join(body)
+
+    at_random()
+
+
+@pytest.mark.parametrize("layout", ["text", "json"])
+def test_nothing_that_is_sent_to_the_queue_is_printed_past_the_log(tmp_path, capfd, layout):
+    """No traceback, no text of Gradio's own: lines of the log, few of them, in its form."""
+    with seeing(tmp_path, APPLIANCE_LOG__FORMAT=layout) as station:
+        before = len(station.log.read_text())
+        for name in ("ada", "vera"):
+            headers = {"origin": station.origin, "cookie": station.sign_in(name)}
+            with httpx.Client(base_url=station.url, headers=headers, timeout=PATIENCE_S) as client:
+                trouble_the_queue(client, name)
+                station.wait_until(lambda: "page: a call ended with" in station.log.read_text())
+                assert client.post("/logout").status_code == 303
+        assert station.ready().json()["health"] == "ready"
+        assert station.stop() == 0
+        lines = station.log.read_text()[before:].splitlines()
+    if layout == "json":
+        assert all("exception" not in json.loads(line) for line in lines)
+    else:
+        assert [line for line in lines if not LINE.match(line)] == []
+    assert len(lines) < 60, lines
+    assert capfd.readouterr().out == ""
+
+
 def test_memory_does_not_grow_with_requests(station, callers):
     """After as many again it is what it was, but for what an allocator keeps."""
     process = psutil.Process(station.child.pid)

@@ -247,6 +247,32 @@ def test_it_takes_no_setting_but_the_path_and_no_word_of_the_proxy(tmp_path):
             walk(seen, here.url)
 
 
+@pytest.mark.parametrize("name", ["X-Remote-User", "Remote-User"])
+def test_a_caller_who_says_who_they_are_is_nobody(tmp_path, name):
+    """By no spelling of the header, behind either proxy; the station itself would believe it."""
+    environ = station_environ(
+        tmp_path,
+        APPLIANCE_WEB__TRUSTED_PROXIES="127.0.0.1",
+        APPLIANCE_AUTH__PROXY_HEADER=name,
+        APPLIANCE_AUTH__PROXY_ROLE_HEADER="X-Remote-Role",
+    )
+    with ExitStack() as running:
+        process = running.enter_context(started(environ, tmp_path / "log"))
+        process.wait_until(lambda: process.get("/api/health").status_code == 200)
+        said = {name: "eve", "X-Remote-Role": "admin"}
+        assert "set-cookie" in process.get("/login", **said).headers
+        for kind, start in PROXIES.items():
+            (tmp_path / kind).mkdir()
+            proxy = running.enter_context(
+                start(tmp_path / kind, port_of(environ), tls=False, user_header=name)
+            )
+            for spelling in (name, name.lower(), name.upper()):
+                said = {spelling: "eve", "X-Remote-Role": "admin"}
+                answer = httpx.get(f"{proxy.origin}/login", headers=said)
+                assert (answer.status_code, "set-cookie" in answer.headers) == (200, False)
+    assert process.log.read_text().count("audit: sign_in ") == 1
+
+
 def test_every_answer_keeps_the_headers_of_the_station(here):
     """The policy passes, the proxy says no version, and browsers learn to stay with HTTPS."""
     with here.client() as client:

@@ -72,6 +72,7 @@ def caddy(
     tls: bool,
     forwarding: bool = True,
     certificates: Certificates | None = None,
+    user_header: str = "",
 ) -> Iterator[Proxy]:
     """Caddy with the shipped file, until the block ends.
 
@@ -81,6 +82,7 @@ def caddy(
         tls: without it, the file without its line about certificates.
         forwarding: without it, nothing is said of the browser's side.
         certificates: of one's own; by Caddy's authority where there are none.
+        user_header: by which the station knows who is signed in; the file's own where empty.
     """
     text = CADDYFILE.read_text()
     http, https = free_port(), free_port()
@@ -105,6 +107,8 @@ def caddy(
     if certificates:
         environ["PROXY_CERTIFICATE"] = str(certificates.certificate)
         environ["PROXY_KEY"] = str(certificates.key)
+    if user_header:
+        environ["PROXY_USER_HEADER"] = user_header
     file = folder / "Caddyfile"
     file.write_text(text)
     command = ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"]
@@ -121,6 +125,7 @@ def nginx(
     tls: bool,
     forwarding: bool = True,
     certificates: Certificates | None = None,
+    user_header: str = "",
 ) -> Iterator[Proxy]:
     """The same with nginx, and certificates made for it where none are given."""
     certificates = certificates or make_certificates(folder)
@@ -137,6 +142,8 @@ def nginx(
         "PROXY_HTTPS": f"127.0.0.1:{https if tls else http}",
         "PROXY_CERTIFICATE": str(certificates.certificate),
         "PROXY_KEY": str(certificates.key),
+        "PROXY_USER_HEADER": user_header or "X-Remote-User",
+        "PROXY_ROLE_HEADER": "X-Remote-Role",
     }
     # As the container image of nginx does it: what is no variable of ours is nginx's own.
     filled = re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], text)

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from starlette.websockets import WebSocketDisconnect
 from typing_extensions import override
 
+from appliance.app.servers import Server
 from appliance.delivery.results import UpdateResult
 from appliance.errors import EngineError
 from appliance.logs import Ring
@@ -299,7 +300,7 @@ def serving(web: Web, config: uvicorn.Config) -> Iterator[tuple[str, int]]:
     """
     config.app, config.lifespan = web.app, "off"
     config.host, config.port = "127.0.0.1", 0
-    server = uvicorn.Server(config)
+    server = Server(config, leaving=lambda: None)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

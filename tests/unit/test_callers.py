@@ -1,5 +1,10 @@
 """Who calls: the address behind trusted proxies, and whom such a proxy has signed in."""
 
+import struct
+import subprocess
+import sys
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +12,7 @@ from loguru import logger
 
 from appliance.settings import Role, SettingsProblems, load
 from appliance.web.callers import ADDRESS_KEY, CAPACITY, VOUCHED_KEY, Callers, SignOn, Vouched
+from appliance.web.gateways import gateways
 from tests.support.web import PASSWORDS, make_web
 
 PROXY = "10.0.0.5"
@@ -256,3 +262,86 @@ def test_settings_for_a_sign_on_are_taken():
         }
     ).settings.auth
     assert (auth.proxy_header, auth.proxy_role) == ("x-remote-user", Role.OPERATOR)
+
+
+GATEWAY = "172.31.254.1"
+
+
+def signed_in_by(peer, *trusted):
+    """For whom a request of `peer` counts where the network's gateways are known."""
+    known = frozenset(map(ip_address, (GATEWAY, "fd00::1", "fe80::1")))
+    callers = Callers(trusted, SIGN_ON, gateways=lambda: known)
+    return read(callers, peer, (b"x-remote-user", b"eve"), (b"x-remote-role", b"admin"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "network"),
+    [
+        (GATEWAY, "172.31.254.0/28"),
+        (f"::ffff:{GATEWAY}", "172.31.254.0/28"),
+        ("fd00::1", "fd00::/64"),
+        ("fe80::1%eth0", "fe80::/10"),
+        (GATEWAY, "0.0.0.0/0"),
+    ],
+)
+def test_the_gateway_of_a_trusted_network_signs_nobody_in(told, peer, network):
+    """In a container's network it is any account of the host; the log tells the way out, once."""
+    assert signed_in_by(peer, network)[VOUCHED_KEY] is None
+    (line,) = told
+    assert "APPLIANCE_WEB__TRUSTED_PROXIES" in line
+    assert "eve" not in line
+
+
+def test_a_gateway_that_is_named_itself_signs_people_in():
+    """Somebody has said that it is the proxy, and may name its network as well."""
+    for trusted in ([GATEWAY], [f"{GATEWAY}/32"], ["172.31.254.0/28", GATEWAY]):
+        assert signed_in_by(GATEWAY, *trusted)[VOUCHED_KEY] == Vouched("eve", Role.ADMIN)
+
+
+def test_others_of_a_trusted_network_sign_people_in():
+    """The proxy's address in a container's network is known only once it runs."""
+    vouched = signed_in_by("172.31.254.2", "172.31.254.0/28")[VOUCHED_KEY]
+    assert vouched == Vouched("eve", Role.ADMIN)
+
+
+def test_the_gateway_of_a_trusted_network_still_says_for_whom_it_calls():
+    """Where guesses are counted it takes nothing from anybody but itself."""
+    callers = Callers(["172.31.254.0/28"], gateways=lambda: {ip_address(GATEWAY)})
+    assert read(callers, GATEWAY, *forwarded("192.0.2.1"))[ADDRESS_KEY] == "192.0.2.1"
+
+
+ROUTES_4 = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t{default}\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t00FE1FAC\t00000000\t0001\t0\t0\t0\tF0FFFFFF\t0\t0\t0
+"""
+ROUTES_6 = f"""\
+{"fd".ljust(32, "0")} 40 {"0" * 32} 00 {"0" * 32} 00000100 00000001 00000000 00000001     eth0
+{"0" * 32} 00 {"0" * 32} 00 {"fd" + "1".zfill(30)} 00000400 00000003 00000000 00000003     eth0
+"""
+
+
+def test_the_kernel_tells_the_gateways(tmp_path):
+    """Of both families; networks that are reached directly have none."""
+    packed = struct.pack("=4s", ip_address(GATEWAY).packed)
+    default = f"{int.from_bytes(packed, sys.byteorder):08X}"
+    (tmp_path / "route").write_text(ROUTES_4.format(default=default))
+    assert gateways(tmp_path) == {ip_address(GATEWAY)}  # a kernel without IPv6
+    (tmp_path / "ipv6_route").write_text(ROUTES_6)
+    assert gateways(tmp_path) == {ip_address(GATEWAY), ip_address("fd00::1")}
+
+
+def test_the_gateways_of_this_machine_are_those_of_its_own_tool():
+    """What is read of the kernel is what `ip` makes of it."""
+    shown = [
+        line.split()
+        for family in ("-4", "-6")
+        for line in subprocess.run(
+            ["ip", family, "route", "show", "table", "all"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+    ]
+    via = {ip_address(words[words.index("via") + 1]) for words in shown if "via" in words}
+    assert gateways() == via

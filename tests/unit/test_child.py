@@ -10,6 +10,7 @@ from loguru import logger
 
 from appliance.app.child import OOM_SCORE, PRIORITY, BuildChild
 from appliance.errors import EngineError
+from appliance.logs import is_logged
 from tests.support.fakes import wait_until
 
 LONG_S = 60.0
@@ -98,20 +99,42 @@ def test_a_child_that_says_nothing_is_told_by_its_status(told):
         BuildChild(limit_s=LONG_S).run(program("raise SystemExit(3)"), told)
 
 
-def test_a_child_that_cannot_even_begin_is_told_by_its_last_words(told, capfd):
+def test_a_child_that_cannot_even_begin_is_told_by_its_last_words(told):
     """A library that is not there, an error at import: the reason arrives, and goes to the log."""
     text = "raise ImportError('libfoo.so: no such file')"
     with pytest.raises(EngineError, match=r"status 1: ImportError: libfoo\.so: no such file$"):
         BuildChild(limit_s=LONG_S).run(program(text), told)
-    assert "Traceback" in capfd.readouterr().err
+    assert told.lines[0] == "build: Traceback (most recent call last):"
 
 
-def test_a_child_that_writes_without_end_is_read_and_not_kept(told, capfd):
+def test_a_child_that_writes_without_end_is_read_and_not_kept(told):
     """Neither of its two outputs fills up and holds it; of the errors few lines stay."""
     text = "import sys\nfor n in range(20_000): print(n, file=sys.stderr)\nsys.exit('the end')"
     with pytest.raises(EngineError, match="status 1: the end"):
         BuildChild(limit_s=LONG_S).run(program(text), told)
-    assert capfd.readouterr().err.count("\n") == 20_001
+    assert len(told.lines) == 20_001
+
+
+@pytest.mark.parametrize("layout", ["text", "json"])
+def test_what_a_child_writes_is_a_line_of_the_log_or_becomes_one(told, capfd, layout):
+    """Its own log goes on as it is, tracebacks too; what a library prints goes through ours."""
+    text = (
+        "import sys; from loguru import logger; from appliance.logs import *;"
+        "from appliance.redaction import Redactor\n"
+        f"setup('info', {layout!r}, ring=Ring(), redactor=Redactor())\n"
+        "print('[W] of a library \\x1b[2J', file=sys.stderr)\n"
+        "try: 1 / 0\n"
+        "except ZeroDivisionError: logger.exception('failed')\n"
+        "print('    indented', file=sys.stderr) if 'json' in sys.argv else None\n"
+        "print('{}', file=sys.stderr)\n"
+    )
+    BuildChild(limit_s=LONG_S).run([*program(text), layout], told)
+    extra = ["build:     indented"] if layout == "json" else []
+    assert told.lines == ["build: [W] of a library \x1b[2J", *extra, "build: {}"]
+    passed = capfd.readouterr().err.splitlines()
+    logged = [line for line in passed if is_logged(line, below_one=True)]
+    assert "failed" in logged[0]
+    assert "ZeroDivisionError" in "".join(logged)
 
 
 def test_a_child_that_is_killed_most_likely_had_no_memory(told):

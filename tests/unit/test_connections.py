@@ -1,7 +1,12 @@
 """Connections of the real server: nobody holds one, or all of them, by sending slowly."""
 
+import asyncio
+import errno
+import os
 import select
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack, closing
 
@@ -215,3 +220,51 @@ def test_every_form_of_a_request_line_is_read(address, head, status):
     with connect(address) as connection:
         connection.sendall(f"{head}connection: close\r\n\r\n".encode())
         assert rest_of(connection).split()[1] == str(status).encode()
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most"),
+    [(sys.maxsize, 400), (1024, 400), (528, 400), (256, 128), (64, 16), (16, 16)],
+)
+def test_the_limit_of_descriptors_says_how_many_connections_there_may_be(
+    monkeypatch, descriptors, most
+):
+    """A station keeps some for itself; somebody must be able to see what is wrong, at any limit."""
+    monkeypatch.setattr(connections, "descriptors", lambda: descriptors)
+    assert connections.most_connections() == most
+
+
+def test_the_limit_is_that_of_the_process():
+    """Both of what holds now, and of what may be had."""
+    script = (
+        "import resource; from appliance.resources import *;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 60)); print(descriptors());"
+        "raise_descriptors(); print(descriptors())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["50", "60"]
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_that_no_connection_can_be_taken_is_a_line(caplog, reason):
+    """Without a traceback; other errors of the event loop keep theirs."""
+    with closing(asyncio.new_event_loop()) as loop:
+        connections.tell_errors_of(loop)
+        error = OSError(reason, os.strerror(reason))
+        loop.call_exception_handler({"message": "accept", "exception": error})
+        loop.call_exception_handler({"message": "other", "exception": ValueError("of ours")})
+    line, other = caplog.records
+    assert line.getMessage() == f"no connection can be taken: {os.strerror(reason)}"
+    assert line.name == "connections"
+    assert (bool(line.exc_info), bool(other.exc_info)) == (False, True)
+
+
+def test_connections_are_taken_one_by_one(web):
+    """So that each is judged before the next one takes a descriptor; many may wait for it."""
+    assert configuration().backlog == 1
+    with serving(web, configuration()) as address, ExitStack() as running:
+        for _ in range(60):
+            running.enter_context(connect(address))
+        assert b"200 OK" in health(address)

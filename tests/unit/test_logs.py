@@ -93,6 +93,16 @@ def test_nobody_can_forge_a_line(start):
     assert "\x1b" not in stream.getvalue()
 
 
+def test_no_line_for_machines_moves_a_cursor(start):
+    """Somebody may read it on a terminal; what it says to a machine stays the same."""
+    stream = start(layout="json")
+    message = "x\x1b[2J\x9b2J\u202e\u2028\x7f ä"
+    logger.info("{}", message)
+    (line, after) = stream.getvalue().split("\n")
+    assert (line.isprintable(), after) == (True, "")
+    assert json.loads(line)["message"] == message
+
+
 def test_lines_below_the_level_are_left_out(start, ring):
     """On the stream and on the page."""
     stream = start(level="warning")
@@ -262,11 +272,14 @@ def test_what_strangers_send_is_told_once_a_minute_and_counted(start, ring):
     clock = Clock()
     stream = start(clock_s=lambda: clock() / 1e9)
     uvicorn, forms = logging.getLogger("uvicorn.error"), logging.getLogger("python_multipart.x")
+    page, crowd = logging.getLogger("gradio"), logging.getLogger("connections")
     logger.info("the camera is offline")
     for minute in range(3):
         for number in range(200):
             uvicorn.warning("Invalid HTTP request received.")
             forms.warning("Expected %d, got %d", minute, number)
+            page.warning("page: a call ended with KeyError: %s", number)
+            crowd.warning("no connection can be taken: %s", "Too many open files")
         clock.advance(60)
     logger.info("something else")
     told = [line.message for line in ring.lines()]
@@ -275,8 +288,9 @@ def test_what_strangers_send_is_told_once_a_minute_and_counted(start, ring):
     assert told.count("199 more within a minute: Invalid HTTP request received.") == 3
     assert told.count("199 more within a minute: Expected 2, got 0") == 1
     assert told[-1] == "something else"
-    assert len(told) == 14
-    assert len(stream.getvalue().splitlines()) == 14
+    assert told.count("199 more within a minute: page: a call ended with KeyError: 0") == 3
+    assert len(told) == 26
+    assert len(stream.getvalue().splitlines()) == 26
 
 
 def test_what_other_libraries_say_is_told_each_time(start, ring):

@@ -6,22 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from appliance import cli
-from appliance.app import serve
-from appliance.capture.contract import CameraSpec
-from appliance.capture.sources.stream import StreamCapture
 from appliance.errors import StoreError
 from appliance.settings import (
     Paths,
     begin_temporary,
-    call_directly,
     document,
     environment,
     load,
     prepare_process,
 )
 from appliance.settings.variables import camera_variables, station_variables
-from tests.support.cameras import MjpegServer, closed_port
 
 
 @pytest.fixture
@@ -123,34 +117,3 @@ def test_temporary_files_of_the_run_before_are_gone(paths, tmp_path, monkeypatch
     assert (other / "left").exists()
     assert (paths.temporary / "left").exists()
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (one, other)} == {0o700}
-
-
-def test_no_spelling_of_a_proxy_stays():
-    """Other variables do, also those that only speak of one."""
-    environ = dict.fromkeys(("http_proxy", "HTTPS_PROXY", "All_Proxy", "no_proxy", "PATH"), "x")
-    environ["APPLIANCE_AUTH__PROXY_HEADER"] = "x"
-    call_directly(environ=environ)
-    assert set(environ) == {"PATH", "APPLIANCE_AUTH__PROXY_HEADER"}
-
-
-def test_a_station_calls_its_cameras_past_the_companys_proxy(monkeypatch):
-    """FFmpeg itself reads these variables."""
-
-    class OpenedError(Exception):
-        """The station would run now."""
-
-    def run(*_: object, **__: object) -> None:
-        with MjpegServer() as server:
-            spec = CameraSpec(key="dock", name="", url=server.url, open_timeout_s=3)
-            camera = StreamCapture(spec)
-            camera.grab()
-            camera.close()
-        raise OpenedError
-
-    monkeypatch.setattr(serve, "run", run)
-    with closed_port() as port:
-        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-        with pytest.raises(OpenedError):
-            cli._serve(None, None, {})
-        assert not any(name.lower().endswith("_proxy") for name in environment())

@@ -286,3 +286,24 @@ def test_a_manager_that_is_gone_does_not_end_the_watch(plant, manager):
     wait_for_feeding(manager)
     logger.remove(sink)
     assert any("supervisor" in line for line in lines)
+
+
+def test_what_fails_every_second_is_told_once(plant, monkeypatch):
+    """As where no descriptor is free; that it goes on is told, with how often it did not."""
+    lines = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="INFO")
+    errors = [OSError(24, "Too many open files")] * 4 + [ValueError("another")] + [None] * 3
+
+    def sample():
+        if errors and (error := errors.pop(0)):
+            raise error
+
+    monkeypatch.setattr(supervisor_module, "PERIOD_S", 2 * PERIOD_S)
+    monkeypatch.setattr(Station, "sample", lambda _: sample())
+    plant.start()
+    wait_until(lambda: not errors)
+    logger.remove(sink)
+    told = [line for line in lines if line.startswith("supervisor")]
+    assert told == ["supervisor: unexpected error"] * 2 + [
+        "supervisor: it looks again, after 5 failures"
+    ]
