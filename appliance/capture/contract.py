@@ -44,10 +44,13 @@ class CameraSpec:
     open_timeout_s: float = 10.0
     read_timeout_s: float = 10.0
 
+    def variable(self, field: str) -> str:
+        """The name of one field's variable."""
+        return f"APPLIANCE_CAMERAS__{self.key.upper()}__{field}"
+
     def check(self, *fields: str) -> str:
         """The hint to check these fields, by the names of their variables."""
-        names = [f"APPLIANCE_CAMERAS__{self.key.upper()}__{name}" for name in fields]
-        *others, last = names
+        *others, last = map(self.variable, fields)
         return f"Check {', '.join(others)} and {last}." if others else f"Check {last}."
 
 

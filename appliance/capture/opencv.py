@@ -5,8 +5,8 @@ from typing import Protocol, cast
 import cv2
 import numpy as np
 
-from appliance.capture.conversion import CONVERSIONS
 from appliance.errors import SourceError
+from appliance.ffmpeg import FFMPEG
 from appliance.values import U8
 
 SAMPLED_ROWS = 32  # one of so many is compared with the picture before
@@ -74,7 +74,7 @@ class ProvenFrames:
         return pixels
 
     def _prove(self, pixels: U8) -> None:
-        complaint = CONVERSIONS.complaint(lambda: decode(self._handle, pixels))
+        complaint = FFMPEG.complaint(lambda: decode(self._handle, pixels))
         if "interlaced" in complaint:
             raise SourceError(
                 "The pictures are interlaced, and only progressive ones can be read",

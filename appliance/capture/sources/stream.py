@@ -1,14 +1,19 @@
 """Network cameras: RTSP and HTTP, through OpenCV's FFmpeg."""
 
+from dataclasses import replace
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
 
 from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
-from appliance.capture.diagnosis import why_not
+from appliance.capture.diagnosis import LedElsewhereError, why_not
 from appliance.capture.opencv import ProvenFrames
 from appliance.errors import SourceError
+from appliance.ffmpeg import FFMPEG
 from appliance.values import U8
+
+MOST_LED = 2  # from one path of a camera to another
+LED_BY = {"http": {"http", "https"}, "https": {"https"}, "rtsp": {"rtsp", "rtsps"}}  # none back
 
 
 class StreamCapture:
@@ -16,18 +21,7 @@ class StreamCapture:
 
     def __init__(self, spec: CameraSpec) -> None:
         self._spec = spec
-        limits = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            round(spec.open_timeout_s * 1000),
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            round(spec.read_timeout_s * 1000),
-            cv2.CAP_PROP_N_THREADS,
-            1,  # with more, frames wait in the decoder and a silent camera is noticed later
-        ]
-        self._handle = cv2.VideoCapture(with_credentials(spec), cv2.CAP_FFMPEG, limits)
-        if not self._handle.isOpened():
-            self._handle.release()
-            raise why_not(spec)
+        self._handle = _opened(spec)
         self._frames = ProvenFrames(self._handle)
 
     def grab(self) -> float | None:
@@ -50,6 +44,41 @@ class StreamCapture:
     def close(self) -> None:
         """End the connection."""
         self._handle.release()
+
+
+def _opened(spec: CameraSpec) -> cv2.VideoCapture:
+    """An open handle on a camera, or on where it leads to on its own host.
+
+    FFmpeg follows nobody: a camera could have it call on whatever the station reaches.
+    """
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        round(spec.open_timeout_s * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        round(spec.read_timeout_s * 1000),
+        cv2.CAP_PROP_N_THREADS,
+        1,  # with more, frames wait in the decoder and a silent camera is noticed later
+    ]
+    there = spec
+    for _ in range(1 + MOST_LED):
+        opened = FFMPEG.open(with_credentials(there), limits)
+        if opened.handle.isOpened():
+            return opened.handle
+        opened.handle.release()
+        error = LedElsewhereError(spec, opened.led_to) if opened.led_to else why_not(there)
+        if not isinstance(error, LedElsewhereError) or not _is_at_home(there.url, error.url):
+            raise error
+        there = replace(there, url=error.url)
+    raise SourceError("The camera leads from one address to the next", hint=spec.check("URL"))
+
+
+def _is_at_home(url: str, led_to: str) -> bool:
+    """Whether a camera leads to itself, and not to where its password would travel in clear."""
+    try:
+        here, there = urlsplit(url), urlsplit(led_to)
+        return here.hostname == there.hostname and there.scheme in LED_BY.get(here.scheme, ())
+    except ValueError:
+        return False
 
 
 def with_credentials(spec: CameraSpec) -> str:
