@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import cv2
 
-ROOM_BYTES = 40_000_000
+ROOM_BYTES = 36_000_000  # for 4K; also the longest part of a stream
 BYTES_PER_PIXEL = 4  # of a picture as BGR, and of one that hardly compresses
 
 _ERROR = 16  # a level, as FFmpeg's log.h has it
@@ -47,7 +47,10 @@ class Ffmpeg:
 
     FFmpeg has one logger for the whole process. It is silent, and ours stands there only while
     somebody listens: FFmpeg calls it for each line of every thread, and each call waits for
-    Python's lock. One allocation of FFmpeg's takes no more than there is room for.
+    Python's lock.
+
+    Attributes:
+        room_bytes: what one allocation of FFmpeg's may take.
     """
 
     def __init__(self) -> None:
@@ -57,7 +60,7 @@ class Ffmpeg:
         self._logger = _LOGGER(self._hear)  # for ever: a thread may still be in it
         self._lock = threading.Lock()
         self._listeners: dict[int, _Hear] = {}
-        self._room_bytes = 0
+        self.room_bytes = 0
         if self._is_there:
             self._library.av_max_alloc.argtypes = (ctypes.c_size_t,)
             self._library.av_log_set_callback(None)
@@ -101,9 +104,9 @@ class Ffmpeg:
         """
         with self._lock:
             wanted_bytes = pixels * BYTES_PER_PIXEL
-            if not self._is_there or wanted_bytes <= self._room_bytes:
+            if not self._is_there or wanted_bytes <= self.room_bytes:
                 return False
-            self._room_bytes = wanted_bytes
+            self.room_bytes = wanted_bytes
             self._library.av_max_alloc(wanted_bytes)
             return True
 

@@ -5,6 +5,7 @@ once more, briefly, and its answer is put into a sentence. It gets the password 
 for one, in the form in which it asks; and it is not followed to where it leads.
 """
 
+import re
 import socket
 import ssl
 from dataclasses import dataclass, replace
@@ -13,13 +14,15 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from appliance.capture.contract import CameraSpec, StalledError, place_of
+from appliance.capture.contract import CameraSpec, StalledError, TooLargeError, place_of
 from appliance.capture.rtsp import MADE_BY, NotRtspError, algorithm_of, describe, offers
 from appliance.errors import SourceError
+from appliance.ffmpeg import FFMPEG
 
 PATIENCE_S = 3.0
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 LIST_TYPES = ("mpegurl", "dash+xml")
+PART_LENGTH = re.compile(rb"(?i)^content-length:\s*(\d{1,18})\s*$", re.MULTILINE)
 PICTURE_TYPES = ("multipart/", "image/", "video/", "application/")
 
 
@@ -35,6 +38,7 @@ class Answer:
         is_answered: it got the password.
         led_to: the address that it leads to; empty where it does not.
         is_sound_only: it has something to show, and no video.
+        part_bytes: how long the first picture of its stream will be; 0 where it does not say.
     """
 
     status: int = 0
@@ -44,6 +48,7 @@ class Answer:
     is_answered: bool = False
     led_to: str = ""
     is_sound_only: bool = False
+    part_bytes: int = 0
 
 
 class LedElsewhereError(SourceError):
@@ -136,6 +141,11 @@ def _refusal(spec: CameraSpec, status: int) -> SourceError:
 
 def _unlike_video(spec: CameraSpec, answer: Answer) -> SourceError | None:
     """What it sends instead, by its own word; None where that may be video."""
+    if answer.part_bytes > FFMPEG.room_bytes:
+        return TooLargeError(
+            f"The camera sends pictures of {answer.part_bytes // 1_000_000} MB, which are not read",
+            hint="Set a smaller picture in the camera, or a lower quality.",
+        )
     kind = answer.content_type.partition(";")[0].strip().lower()
     if kind.endswith(LIST_TYPES):
         message = "The camera sends a list of addresses, which is not read"
@@ -230,7 +240,20 @@ def _get(client: httpx.Client, url: str, auth: httpx.Auth | None) -> Answer:
             content_type=headers.get("content-type", ""),
             challenges=tuple(headers.get_list("www-authenticate")),
             led_to=urljoin(url, headers["location"]) if response.has_redirect_location else "",
+            part_bytes=_first_part_bytes(response),
         )
+
+
+def _first_part_bytes(response: httpx.Response) -> int:
+    """What the first part of a multipart answer says of its length; 0 where it says nothing."""
+    if not response.headers.get("content-type", "").startswith("multipart/"):
+        return 0
+    try:
+        start = next(response.iter_raw(), b"")
+    except httpx.ReadTimeout:
+        return 0  # it sends nothing now
+    match = PART_LENGTH.search(start.partition(b"\r\n\r\n")[0])
+    return int(match[1]) if match else 0
 
 
 def _credentials(spec: CameraSpec, parts: SplitResult) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = 
     environ[_CAPTURE_OPTIONS] = capture_options(environ.get(_CAPTURE_OPTIONS, ""))
     for name in _LOUD:
         environ.pop(name, None)
-    _share_heaps()
+    share_heaps()
 
 
 def capture_options(own: str = "") -> str:
@@ -144,7 +144,7 @@ def call_directly(*, environ: MutableMapping[str, str] | None = None) -> None:
         del environ[name]
 
 
-def _share_heaps() -> None:
+def share_heaps() -> None:
     """Let all threads share a few heaps; glibc gives each its own, which stays half empty.
 
     The large buffers are made once and the frame path takes no memory, so nobody queues.

@@ -211,10 +211,18 @@ _RTSP_SCRIPT = Path(__file__).with_name("rtsp_server.py")
 
 
 class RtspServer:
-    """A GStreamer RTSP server in a process of its own, 320x240 H.264 at 15 frames/s."""
+    """A GStreamer RTSP server in a process of its own: H.264 at 15 frames/s."""
 
-    def __init__(self, *, port: int = 0, password: str = "", form: str = "basic") -> None:
-        command = [SYSTEM_PYTHON, str(_RTSP_SCRIPT), str(port), password, form]
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        password: str = "",
+        form: str = "basic",
+        size_wh: tuple[int, int] = (320, 240),
+    ) -> None:
+        size = [str(number) for number in size_wh]
+        command = [SYSTEM_PYTHON, str(_RTSP_SCRIPT), str(port), password, form, *size]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())

@@ -90,6 +90,9 @@ class Handle:
         self.buffer = np.zeros((64, 48, 3), np.uint8)
         self.asked = 0
 
+    def get(self, _prop):
+        return 0.0
+
     def retrieve(self, _image=None):
         self.asked += 1
         return True, self.buffer.copy()
@@ -98,7 +101,7 @@ class Handle:
 def test_only_what_may_be_unwritten_is_converted_twice():
     """The first picture, one of another size, and one like the one before."""
     handle = Handle()
-    frames = ProvenFrames(handle)
+    frames = ProvenFrames(handle, CameraSpec(key="dock", name="", url=""))
     for change, asked in [
         (lambda: None, 2),
         (lambda: handle.buffer.fill(9), 1),

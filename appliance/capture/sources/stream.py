@@ -5,11 +5,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
 
-from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
+from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source, TooLargeError
 from appliance.capture.diagnosis import LedElsewhereError, why_not
-from appliance.capture.opencv import ProvenFrames
+from appliance.capture.opencv import ProvenFrames, open_video, size_of
 from appliance.errors import SourceError
-from appliance.ffmpeg import FFMPEG
 from appliance.values import U8
 
 MOST_LED = 2  # from one path of a camera to another
@@ -22,7 +21,7 @@ class StreamCapture:
     def __init__(self, spec: CameraSpec) -> None:
         self._spec = spec
         self._handle = _opened(spec)
-        self._frames = ProvenFrames(self._handle)
+        self._frames = ProvenFrames(self._handle, spec)
 
     def grab(self) -> float | None:
         """Wait for the next frame.
@@ -61,8 +60,10 @@ def _opened(spec: CameraSpec) -> cv2.VideoCapture:
     ]
     there = spec
     for _ in range(1 + MOST_LED):
-        opened = FFMPEG.open(with_credentials(there), limits)
+        opened = open_video(spec, with_credentials(there), limits)
         if opened.handle.isOpened():
+            if not all(size_of(opened.handle)):
+                _check_parts(there, opened.handle)
             return opened.handle
         opened.handle.release()
         error = LedElsewhereError(spec, opened.led_to) if opened.led_to else why_not(there)
@@ -70,6 +71,14 @@ def _opened(spec: CameraSpec) -> cv2.VideoCapture:
             raise error
         there = replace(there, url=error.url)
     raise SourceError("The camera leads from one address to the next", hint=spec.check("URL"))
+
+
+def _check_parts(spec: CameraSpec, handle: cv2.VideoCapture) -> None:
+    """No picture came through: if the first one is announced as too long, it never will."""
+    error = why_not(spec)
+    if isinstance(error, TooLargeError):
+        handle.release()
+        raise error
 
 
 def _is_at_home(url: str, led_to: str) -> bool:
