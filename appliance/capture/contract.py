@@ -76,6 +76,14 @@ class StalledError(SourceError):
     """The connection stands, but no new frame comes through it."""
 
 
+class NoVideoError(SourceError):
+    """The camera answers, and nothing that can be read comes."""
+
+
+class SettledError(SourceError):
+    """Only another setting, here or in the camera, ends this: it is tried again seldom."""
+
+
 class TooLargeError(SourceError):
     """The pictures are larger than what this camera may send."""
 

@@ -14,7 +14,13 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from appliance.capture.contract import CameraSpec, StalledError, TooLargeError, place_of
+from appliance.capture.contract import (
+    CameraSpec,
+    NoVideoError,
+    StalledError,
+    TooLargeError,
+    place_of,
+)
 from appliance.capture.rtsp import MADE_BY, NotRtspError, algorithm_of, describe, offers
 from appliance.errors import SourceError
 from appliance.ffmpeg import FFMPEG
@@ -80,6 +86,12 @@ def why_not(spec: CameraSpec) -> SourceError:
     if parts.scheme == "rtsps":
         return _verdict(spec, Answer(status=200))  # encrypted: no more can be told from here
     return _verdict(spec, _ask_http(spec, parts, timeout_s))
+
+
+def gives_one_picture(spec: CameraSpec) -> bool:
+    """Whether an address gives one picture and is done; takes a few seconds at most."""
+    answer = _ask_http(spec, urlsplit(spec.url), min(PATIENCE_S, spec.open_timeout_s))
+    return answer.status == 200 and answer.content_type.startswith("image/")
 
 
 def _unreachable(spec: CameraSpec, error: OSError | UnicodeError) -> SourceError:
@@ -170,7 +182,7 @@ def _unread(answer: Answer) -> SourceError:
         return SourceError(
             "The camera sends sound and no video", hint="Switch its video on, or use another path."
         )
-    return SourceError(
+    return NoVideoError(
         "The camera answers, but sends no video that can be read",
         hint="Set the camera to H.264, H.265 or MJPEG.",
     )

@@ -5,12 +5,20 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
 
-from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source, TooLargeError
-from appliance.capture.diagnosis import LedElsewhereError, why_not
+from appliance.capture.contract import (
+    UNKNOWN_TIME_S,
+    CameraSpec,
+    SettledError,
+    Source,
+    TooLargeError,
+)
+from appliance.capture.diagnosis import LedElsewhereError, gives_one_picture, why_not
 from appliance.capture.opencv import ProvenFrames, open_video, size_of
 from appliance.errors import SourceError
+from appliance.ffmpeg import Opened
 from appliance.values import U8
 
+PICTURE_FORMS = ("_pipe", "image2")  # FFmpeg's names for what holds one picture
 MOST_LED = 2  # from one path of a camera to another
 LED_BY = {"http": {"http", "https"}, "https": {"https"}, "rtsp": {"rtsp", "rtsps"}}  # none back
 
@@ -62,8 +70,7 @@ def _opened(spec: CameraSpec) -> cv2.VideoCapture:
     for _ in range(1 + MOST_LED):
         opened = open_video(spec, with_credentials(there), limits)
         if opened.handle.isOpened():
-            if not all(size_of(opened.handle)):
-                _check_parts(there, opened.handle)
+            _check(there, opened)
             return opened.handle
         opened.handle.release()
         error = LedElsewhereError(spec, opened.led_to) if opened.led_to else why_not(there)
@@ -73,11 +80,20 @@ def _opened(spec: CameraSpec) -> cv2.VideoCapture:
     raise SourceError("The camera leads from one address to the next", hint=spec.check("URL"))
 
 
-def _check_parts(spec: CameraSpec, handle: cv2.VideoCapture) -> None:
-    """No picture came through: if the first one is announced as too long, it never will."""
-    error = why_not(spec)
-    if isinstance(error, TooLargeError):
-        handle.release()
+def _check(spec: CameraSpec, opened: Opened) -> None:
+    """Refuse what opens and is no stream."""
+    error: SourceError | None = None
+    if opened.form.endswith(PICTURE_FORMS) and gives_one_picture(spec):
+        error = SettledError(
+            "This address gives one picture, not a stream",
+            hint=f"Use the camera's address for RTSP or MJPEG. {spec.check('URL')}",
+        )
+    elif not all(size_of(opened.handle)):
+        # No picture came through: if the first one is announced as too long, none ever will.
+        told = why_not(spec)
+        error = told if isinstance(told, TooLargeError) else None
+    if error is not None:
+        opened.handle.release()
         raise error
 
 
