@@ -53,8 +53,9 @@ _DEFAULTS = {
 }
 """An operator's own value wins."""
 
-_M_ARENA_MAX = -8  # as malloc.h of glibc has it
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # as malloc.h of glibc has them
 HEAPS = 2
+APART_BYTES = 16 << 20
 
 
 def environment() -> Mapping[str, str]:
@@ -147,11 +148,13 @@ def call_directly(*, environ: MutableMapping[str, str] | None = None) -> None:
 def share_heaps() -> None:
     """Let all threads share a few heaps; glibc gives each its own, which stays half empty.
 
-    The large buffers are made once and the frame path takes no memory, so nobody queues.
+    The large buffers are made once and the frame path takes no memory, so nobody queues. What is
+    larger than most pictures lies apart: it goes back when it is freed, and grows without a copy.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):  # glibc's own; elsewhere there is nothing to share
         library.mallopt(_M_ARENA_MAX, HEAPS)
+        library.mallopt(_M_MMAP_THRESHOLD, APART_BYTES)
 
 
 def _make_writable(folder: Path, name: str) -> None:

@@ -548,26 +548,24 @@ def test_an_address_of_one_picture_is_refused_once_and_tried_seldom(run, log, pa
 
 def test_a_camera_that_comes_and_goes_all_the_time_is_told_three_times(run, log):
     """Then the log waits until a connection lasts, and says so."""
-    brief = [ScriptedCapture([(64, 48)] * 3) for _ in range(8)]
+    cameras: list[Camera] = []
+
+    def end(index: int) -> None:
+        if index == 3:
+            assert wait_until(lambda: cameras and cameras[0].status().state is LIVE)
+            raise SourceError("The camera ended the connection")
+
+    brief = [ScriptedCapture([(64, 48)] * 4) for _ in range(8)]
     for capture in brief:
-        capture.before_grab = fail_at(3)
-    lasting = replace(AT_ONCE, settled_s=0.5)
+        capture.before_grab = end
+    lasting = replace(AT_ONCE, settled_s=2)
     source = scripted_source(*brief, ScriptedCapture([(64, 48)] * 99999))
-    camera = run(spec_of("scripted://"), source, timing=replace(TIMING, backoff=lasting))
+    patient = spec_of("scripted://", read_timeout_s=30)
+    cameras.append(run(patient, source, timing=replace(TIMING, backoff=lasting)))
     assert wait_until(lambda: any("after 8 brief connections" in line for line in log))
     kinds = [line.split("} ")[1].removeprefix("camera ").split()[0].strip(":,") for line in log]
     assert kinds == [*["live", "offline"] * 3, "3", "live"]
-    assert camera.status().reconnects == 8
-
-
-def fail_at(at: int):
-    """A hook by which the camera ends the connection at one frame."""
-
-    def hook(index: int) -> None:
-        if index == at:
-            raise SourceError("The camera ended the connection")
-
-    return hook
+    assert cameras[0].status().reconnects == 8
 
 
 def test_a_camera_that_worked_is_not_told_to_be_set_anew(run, log):

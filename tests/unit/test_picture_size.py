@@ -15,6 +15,7 @@ from appliance.capture.sources import device, file, stream
 from appliance.capture.timing import Backoff, Timing
 from appliance.errors import SourceError
 from appliance.ffmpeg import FFMPEG
+from appliance.settings.process import share_heaps
 from appliance.values import CameraState
 from tests.support.cameras import RtspServer, jpeg, numbered_frame, wait_until, why_no_rtsp
 from tests.support.hostile import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
@@ -22,6 +23,12 @@ from tests.support.refusing import answering
 
 BOUND_MB = 50
 TIMING = Timing(wall_s=time.time, backoff=Backoff(first_s=0.05, cap_s=0.05), margin_s=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def heaps():
+    """As a station has them: what grows is not copied, and what is freed goes back."""
+    share_heaps()
 
 
 def spec_of(url: object, **changes: object) -> CameraSpec:
