@@ -68,6 +68,8 @@ def camera_spec(key: str, camera: CameraSettings) -> CameraSpec:
         paced=camera.paced,
         size_wh=camera.size_wh,
         fps=camera.fps,
+        pixel_aspect=camera.pixel_aspect,
+        megapixels=camera.megapixels,
         open_timeout_s=camera.open_timeout_s,
         read_timeout_s=camera.read_timeout_s,
     )

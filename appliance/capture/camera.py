@@ -10,12 +10,19 @@ The camera's thread never calls a driver; each attempt does that in a thread of 
 """
 
 from collections.abc import Callable
+from math import ceil
 from threading import Event, Lock, Thread
 
 from loguru import logger
 
 from appliance.buffers import Allocate, Lease, nobody, pageable
-from appliance.capture.contract import CameraSpec, Source, StalledError
+from appliance.capture.contract import (
+    CameraSpec,
+    NoVideoError,
+    SettledError,
+    Source,
+    StalledError,
+)
 from appliance.capture.memory import FrameMemory
 from appliance.capture.reading import Reading, silence
 from appliance.capture.status import CameraStatus
@@ -24,6 +31,7 @@ from appliance.errors import SourceError
 from appliance.values import CameraState, Drop
 
 MAX_ABANDONED = 3
+MAX_BRIEF = 3  # connections that end soon, one after the other
 LONGEST_SLEEP_S = 1.0
 LATE_SLEEP_S = 0.1
 LEAVE_S = 0.3
@@ -64,6 +72,9 @@ class Camera:
         self._meter = FrameMeter()
         self._abandoned: list[Reading] = []
         self._failures = 0
+        self._brief = 0
+        self._is_news = False
+        self._is_quiet = False
         self._attempt = 0
         self._connects = 0
         self._live_since_ns: int | None = None
@@ -166,13 +177,10 @@ class Camera:
             reading.join(LEAVE_S)
         elif not reading.finished:
             self._walk_away(reading)
-            self._back_off()
         elif reading.error is None:
             self._end()
         else:
-            stalled = isinstance(reading.error, StalledError)
-            self._enter(CameraState.STALLED if stalled else CameraState.OFFLINE, reading.error)
-            self._back_off()
+            self._fail(reading.error)
 
     def _watch(self, reading: Reading) -> None:
         """Follow an attempt until it finishes, the camera is stopped, or a call hangs."""
@@ -182,7 +190,7 @@ class Camera:
             if call and late_s > call.timeout_s + self._timing.margin_s:
                 return
             if reading.grabbed and late_s > 0 and call:
-                self._enter(CameraState.STALLED, silence(round(call.timeout_s)))
+                self._change(CameraState.STALLED, silence())
             elif reading.grabbed:
                 self._enter_live(now_ns)
             self._wake.wait(LATE_SLEEP_S if late_s >= 0 else min(-late_s, LONGEST_SLEEP_S))
@@ -198,14 +206,26 @@ class Camera:
             self._memory = self._fresh_memory()
         message = "The connection to the camera hangs; it is left behind and made anew"
         hint = "If it stays like this, switch the camera off and on again."
-        self._enter(CameraState.STALLED, StalledError(message, hint=hint))
+        self._fail(StalledError(message, hint=hint))
 
-    def _back_off(self) -> None:
+    def _fail(self, error: SourceError) -> None:
+        """Take on why an attempt failed, and wait for the next one."""
+        if isinstance(error, NoVideoError) and self._connects:
+            error = silence()  # it worked with this setting, so its setting is not to blame
         now_ns, backoff = self._timing.clock_ns(), self._timing.backoff
         lived_ns = now_ns - self._live_since_ns if self._live_since_ns is not None else 0
-        self._failures = 1 if lived_ns >= backoff.settled_s * 1e9 else self._failures + 1
-        delay_s = backoff.delay_s(self._failures)
+        lasted = lived_ns >= backoff.settled_s * 1e9
+        self._failures = 1 if lasted else self._failures + 1
+        self._brief = 0 if lasted else self._brief + (self._live_since_ns is not None)
+        delay_s = backoff.delay_s(self._failures, seldom=isinstance(error, SettledError))
         self._retry_at_ns = now_ns + round(delay_s * 1e9)
+        stalled = isinstance(error, StalledError)
+        self._enter(CameraState.STALLED if stalled else CameraState.OFFLINE, error, delay_s)
+        if self._brief >= MAX_BRIEF and not self._is_quiet:
+            self._is_quiet = True
+            self._log.warning(
+                "{} connections were brief; the next lines come when one lasts", MAX_BRIEF
+            )
         self._stop.wait(delay_s)
         self._retry_at_ns = None
 
@@ -214,26 +234,52 @@ class Camera:
 
     def _enter_live(self, now_ns: int) -> None:
         if self._state is CameraState.LIVE:
+            self._tell_that_it_lasts(now_ns)
             return
         attempts, self._attempt = self._attempt, 0
         self._connects += attempts > 0  # else it was only silent for a while
         self._live_since_ns = now_ns
-        self._change(CameraState.LIVE, "", "")
-        self._log.info("camera live, attempt {}", attempts)
+        self._change(CameraState.LIVE)
+        if self._is_worth_a_line():
+            self._log.info("camera live, attempt {}", attempts)
 
-    def _enter(self, state: CameraState, cause: SourceError) -> None:
-        """Take on a state and its cause; only a change of state is worth a line in the log."""
-        if self._change(state, str(cause), cause.hint):
+    def _tell_that_it_lasts(self, now_ns: int) -> None:
+        lived_ns = now_ns - (self._live_since_ns or now_ns)
+        if self._brief >= MAX_BRIEF and lived_ns >= self._timing.backoff.settled_s * 1e9:
+            self._log.info("camera live, after {} brief connections", self._brief)
+            self._brief, self._is_quiet = 0, False
+
+    def _enter(self, state: CameraState, cause: SourceError, delay_s: float | None = None) -> None:
+        """Take on a state and its cause, and tell of them and of the next attempt in the log."""
+        self._change(state, cause)
+        if not self._is_worth_a_line():
+            return
+        if delay_s is None:
             level = "INFO" if state is CameraState.ENDED else "WARNING"
             self._log.log(level, "camera {}: {}", state.value, cause.sentence())
+            return
+        self._log.warning(
+            "camera {}: {}. Connects again in {} s, attempt {}. {}",
+            state.value,
+            cause,
+            ceil(delay_s),
+            self._attempt + 1,
+            cause.hint,
+        )
 
-    def _change(self, state: CameraState, sentence: str, next_step: str) -> bool:
+    def _is_worth_a_line(self) -> bool:
+        """Only a change of state is; none is while it changes all the time."""
+        news, self._is_news = self._is_news, False
+        return news and not self._is_quiet
+
+    def _change(self, state: CameraState, cause: SourceError | None = None) -> None:
         with self._lock:
             changed = state is not self._state
-            self._state, self._sentence, self._next_step = state, sentence, next_step
+            self._state = state
+            self._sentence, self._next_step = (str(cause), cause.hint) if cause else ("", "")
             if changed:
                 self._since_s = self._timing.wall_s()
-            return changed
+                self._is_news = True
 
     def _drops(self) -> dict[Drop, int]:
         """Of all connections."""

@@ -28,6 +28,8 @@ class CameraSpec:
         paced: a file plays as fast as it was recorded, not as fast as it can be read.
         size_wh: frame size asked of a device, pixels; None leaves it to the device.
         fps: rate asked of a device, frames per second; None leaves it to the device.
+        pixel_aspect: width to height of a pixel; None leaves it to what the stream says.
+        megapixels: millions of pixels that a picture may have.
         open_timeout_s: how long opening may take.
         read_timeout_s: how long the next frame may take.
     """
@@ -41,18 +43,49 @@ class CameraSpec:
     paced: bool = True
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
+    pixel_aspect: float | None = None
+    megapixels: int = 40
     open_timeout_s: float = 10.0
     read_timeout_s: float = 10.0
 
+    def variable(self, field: str) -> str:
+        """The name of one field's variable."""
+        return f"APPLIANCE_CAMERAS__{self.key.upper()}__{field}"
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse pictures that are too large.
+
+        Raises:
+            TooLargeError: they are.
+        """
+        if width * height > self.megapixels * 1_000_000:
+            raise TooLargeError(
+                f"The pictures have {width} x {height} pixels, and no more than"
+                f" {self.megapixels} megapixels are read",
+                hint="Set a smaller picture in the camera, or raise"
+                f" {self.variable('MEGAPIXELS')}.",
+            )
+
     def check(self, *fields: str) -> str:
         """The hint to check these fields, by the names of their variables."""
-        names = [f"APPLIANCE_CAMERAS__{self.key.upper()}__{name}" for name in fields]
-        *others, last = names
+        *others, last = map(self.variable, fields)
         return f"Check {', '.join(others)} and {last}." if others else f"Check {last}."
 
 
 class StalledError(SourceError):
     """The connection stands, but no new frame comes through it."""
+
+
+class NoVideoError(SourceError):
+    """The camera answers, and nothing that can be read comes."""
+
+
+class SettledError(SourceError):
+    """Only another setting, here or in the camera, ends this: it is tried again seldom."""
+
+
+class TooLargeError(SourceError):
+    """The pictures are larger than what this camera may send."""
 
 
 class Capture(Protocol):

@@ -1,25 +1,34 @@
 """Why a network camera did not open, in words for the person in front of the page.
 
 OpenCV only says that it failed. So after a failed open, and only then, the camera is asked
-once more, briefly, and its answer is put into a sentence.
+once more, briefly, and its answer is put into a sentence. It gets the password only when it asks
+for one, in the form in which it asks; and it is not followed to where it leads.
 """
 
-import base64
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from appliance.capture.contract import CameraSpec, StalledError, place_of
+from appliance.capture.contract import (
+    CameraSpec,
+    NoVideoError,
+    StalledError,
+    TooLargeError,
+    place_of,
+)
+from appliance.capture.rtsp import MADE_BY, NotRtspError, algorithm_of, describe, offers
 from appliance.errors import SourceError
+from appliance.ffmpeg import FFMPEG
 
 PATIENCE_S = 3.0
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-STATUS_LINE = re.compile(rb"RTSP/\d\.\d (\d{3})")
+LIST_TYPES = ("mpegurl", "dash+xml")
+PART_LENGTH = re.compile(rb"(?i)^content-length:\s*(\d{1,18})\s*$", re.MULTILINE)
 PICTURE_TYPES = ("multipart/", "image/", "video/", "application/")
 
 
@@ -31,11 +40,36 @@ class Answer:
         status: HTTP or RTSP status; 0 where the answer has none.
         content_type: of an HTTP answer's body.
         silent: it took the connection and said nothing.
+        challenges: in which forms it wanted a password.
+        is_answered: it got the password.
+        led_to: the address that it leads to; empty where it does not.
+        is_sound_only: it has something to show, and no video.
+        part_bytes: how long the first picture of its stream will be; 0 where it does not say.
     """
 
     status: int = 0
     content_type: str = ""
     silent: bool = False
+    challenges: tuple[str, ...] = ()
+    is_answered: bool = False
+    led_to: str = ""
+    is_sound_only: bool = False
+    part_bytes: int = 0
+
+
+class LedElsewhereError(SourceError):
+    """A camera leads to another address.
+
+    Attributes:
+        url: that address.
+    """
+
+    def __init__(self, spec: CameraSpec, url: str) -> None:
+        super().__init__(
+            f"The camera leads to another address ({place_of(url)[:60]})",
+            hint=f"If that is right, write it into {spec.variable('URL')}.",
+        )
+        self.url = url
 
 
 def why_not(spec: CameraSpec) -> SourceError:
@@ -44,15 +78,20 @@ def why_not(spec: CameraSpec) -> SourceError:
     timeout_s = min(PATIENCE_S, spec.open_timeout_s)
     address = (parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 80))
     try:
-        connection = socket.create_connection(address, timeout_s)
+        socket.create_connection(address, timeout_s).close()
     except (OSError, UnicodeError) as error:
         return _unreachable(spec, error)
-    with connection:
-        if parts.scheme == "rtsp":
-            return _verdict(spec, _ask_rtsp(spec, parts, connection))
+    if parts.scheme == "rtsp":
+        return _verdict(spec, _ask_rtsp(spec, parts, address, timeout_s))
     if parts.scheme == "rtsps":
         return _verdict(spec, Answer(status=200))  # encrypted: no more can be told from here
     return _verdict(spec, _ask_http(spec, parts, timeout_s))
+
+
+def gives_one_picture(spec: CameraSpec) -> bool:
+    """Whether an address gives one picture and is done; takes a few seconds at most."""
+    answer = _ask_http(spec, urlsplit(spec.url), min(PATIENCE_S, spec.open_timeout_s))
+    return answer.status == 200 and answer.content_type.startswith("image/")
 
 
 def _unreachable(spec: CameraSpec, error: OSError | UnicodeError) -> SourceError:
@@ -73,40 +112,100 @@ def _unreachable(spec: CameraSpec, error: OSError | UnicodeError) -> SourceError
 
 
 def _verdict(spec: CameraSpec, answer: Answer) -> SourceError:
-    place, status = place_of(spec.url), answer.status
+    place = place_of(spec.url)
     if answer.silent:
         message = f"The camera at {place} takes the connection, then says nothing"
         return StalledError(message, hint="Switch the camera off and on again.")
-    if status in {401, 403}:
-        asks = "refuses the user name or password" if spec.username else "asks for a password"
-        return SourceError(f"The camera {asks} ({status})", hint=spec.check("USERNAME", "PASSWORD"))
+    if answer.led_to:
+        return LedElsewhereError(spec, answer.led_to)
+    match answer.status:
+        case 0:
+            message = f"What answers at {place} is no camera of this kind"
+            return SourceError(message, hint=spec.check("URL"))
+        case 401:
+            return _unwelcome(spec, answer)
+        case status if status >= 400:
+            return _refusal(spec, status)
+    return _unlike_video(spec, answer) or _unread(answer)
+
+
+def _unwelcome(spec: CameraSpec, answer: Answer) -> SourceError:
+    check = spec.check("USERNAME", "PASSWORD")
+    if answer.is_answered:
+        return SourceError("The camera refuses the user name or password (401)", hint=check)
+    if not spec.username:
+        return SourceError("The camera asks for a password (401)", hint=check)
+    return SourceError(
+        "The camera asks for the password in a form that is not known here (401)",
+        hint="Set the camera to digest with MD5.",
+    )
+
+
+def _refusal(spec: CameraSpec, status: int) -> SourceError:
+    if status == 403:
+        message = "The camera does not give this stream to this user (403)"
+        return SourceError(message, hint=spec.check("USERNAME", "PASSWORD", "URL"))
+    message = f"The camera answers with error {status}"
     if status == 404:
         message = "The camera has no stream at this path (404)"
-    elif status >= 400:
-        message = f"The camera answers with error {status}"
-    elif not status:
-        message = f"What answers at {place} is no camera of this kind"
-    elif answer.content_type and not answer.content_type.startswith(PICTURE_TYPES):
-        message = f'The camera sends "{answer.content_type[:40]}", which is no video'
-    else:
-        message = "The camera answers, but sends no video that can be read"
-        return SourceError(message, hint="Set the camera to H.264, H.265 or MJPEG.")
     return SourceError(message, hint=spec.check("URL"))
 
 
-def _ask_rtsp(spec: CameraSpec, parts: SplitResult, connection: socket.socket) -> Answer:
+def _unlike_video(spec: CameraSpec, answer: Answer) -> SourceError | None:
+    """What it sends instead, by its own word; None where that may be video."""
+    if answer.part_bytes > FFMPEG.room_bytes:
+        return TooLargeError(
+            f"The camera sends pictures of {answer.part_bytes // 1_000_000} MB, which are not read",
+            hint="Set a smaller picture in the camera, or a lower quality.",
+        )
+    kind = answer.content_type.partition(";")[0].strip().lower()
+    if kind.endswith(LIST_TYPES):
+        message = "The camera sends a list of addresses, which is not read"
+        return SourceError(message, hint="Use the camera's address for RTSP or MJPEG.")
+    if kind and not kind.startswith(PICTURE_TYPES):
+        message = f'The camera sends "{answer.content_type[:40]}", which is no video'
+        return SourceError(message, hint=spec.check("URL"))
+    return None
+
+
+def _unread(answer: Answer) -> SourceError:
+    """The camera gives something, and FFmpeg made nothing of it."""
+    digests = [
+        algorithm_of(terms) for scheme, terms in offers(answer.challenges) if scheme == "digest"
+    ]
+    if answer.is_answered and digests and not digests[-1].startswith("MD5"):
+        return SourceError(
+            f"The camera wants the password by {digests[-1]}, which the decoder does not know",
+            hint="Set the camera to digest with MD5.",
+        )
+    if answer.is_sound_only:
+        return SourceError(
+            "The camera sends sound and no video", hint="Switch its video on, or use another path."
+        )
+    return NoVideoError(
+        "The camera answers, but sends no video that can be read",
+        hint="Set the camera to H.264, H.265 or MJPEG.",
+    )
+
+
+def _ask_rtsp(
+    spec: CameraSpec, parts: SplitResult, address: tuple[str, int], timeout_s: float
+) -> Answer:
     user, password = _credentials(spec, parts)
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    lines = [f"DESCRIBE {_without_credentials(parts)} RTSP/1.0", "CSeq: 1"]
-    lines += [f"Authorization: Basic {token}"] if user else []
+    url = _without_credentials(parts)
     try:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        status = STATUS_LINE.match(connection.recv(256))
+        told = describe(address, url, user, password, timeout_s=timeout_s)
     except TimeoutError:
         return Answer(silent=True)
-    except OSError:
+    except (OSError, EOFError, NotRtspError):
         return Answer()
-    return Answer(status=int(status[1])) if status else Answer()
+    return Answer(
+        status=told.status,
+        challenges=told.challenges,
+        is_answered=told.is_answered,
+        led_to=told.location if 300 <= told.status < 400 else "",
+        is_sound_only=b"m=" in told.body and b"m=video" not in told.body,
+    )
 
 
 def _ask_http(spec: CameraSpec, parts: SplitResult, timeout_s: float) -> Answer:
@@ -114,16 +213,27 @@ def _ask_http(spec: CameraSpec, parts: SplitResult, timeout_s: float) -> Answer:
     url = _without_credentials(parts)
     try:
         with httpx.Client(
-            timeout=timeout_s, follow_redirects=True, trust_env=False, verify=_trust(parts.scheme)
+            timeout=timeout_s, trust_env=False, verify=_trust(parts.scheme)
         ) as client:
-            answer = _get(client, url, httpx.BasicAuth(user, password) if user else None)
-            if user and answer.status == 401:
-                answer = _get(client, url, httpx.DigestAuth(user, password))
-            return answer
+            first = _get(client, url, None)
+            auth = _in_form(first.challenges, user, password) if user else None
+            if first.status != 401 or auth is None:
+                return first
+            answer = _get(client, url, auth)
+            return replace(answer, challenges=first.challenges, is_answered=True)
     except httpx.TimeoutException:
         return Answer(silent=True)
     except (httpx.HTTPError, httpx.InvalidURL):
         return Answer()
+
+
+def _in_form(challenges: tuple[str, ...], user: str, password: str) -> httpx.Auth | None:
+    """The password in the form that is asked for; None where it is not known."""
+    offered = offers(challenges)
+    digests = [algorithm_of(terms) for scheme, terms in offered if scheme == "digest"]
+    if digests:
+        return httpx.DigestAuth(user, password) if digests[0] in MADE_BY else None
+    return httpx.BasicAuth(user, password) if any(s == "basic" for s, _ in offered) else None
 
 
 @cache
@@ -136,7 +246,26 @@ def _trust(scheme: str) -> ssl.SSLContext:
 
 def _get(client: httpx.Client, url: str, auth: httpx.Auth | None) -> Answer:
     with client.stream("GET", url, auth=auth) as response:
-        return Answer(response.status_code, response.headers.get("content-type", ""))
+        headers = response.headers
+        return Answer(
+            status=response.status_code,
+            content_type=headers.get("content-type", ""),
+            challenges=tuple(headers.get_list("www-authenticate")),
+            led_to=urljoin(url, headers["location"]) if response.has_redirect_location else "",
+            part_bytes=_first_part_bytes(response),
+        )
+
+
+def _first_part_bytes(response: httpx.Response) -> int:
+    """What the first part of a multipart answer says of its length; 0 where it says nothing."""
+    if not response.headers.get("content-type", "").startswith("multipart/"):
+        return 0
+    try:
+        start = next(response.iter_raw(), b"")
+    except httpx.ReadTimeout:
+        return 0  # it sends nothing now
+    match = PART_LENGTH.search(start.partition(b"\r\n\r\n")[0])
+    return int(match[1]) if match else 0
 
 
 def _credentials(spec: CameraSpec, parts: SplitResult) -> tuple[str, str]:

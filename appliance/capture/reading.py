@@ -145,7 +145,7 @@ class Reading:
         if self._source.live and call.late_s(now_ns) > 0:
             # What comes after so long, frame or failure, is the driver giving up. Such a
             # connection does not recover even when the camera does.
-            raise silence(round((now_ns - call.started_ns) / 1e9)) from failure
+            raise silence() from failure
         if failure is not None:
             raise failure
         return media_s
@@ -191,9 +191,9 @@ class Reading:
             self.call = None
 
 
-def silence(seconds: int) -> StalledError:
-    """The camera has sent nothing for so long."""
+def silence() -> StalledError:
+    """The camera sends nothing; for how long, its status says."""
     return StalledError(
-        f"No new picture for {seconds} s, though the connection stands",
+        "No new picture. The connection is open",
         hint="Check the camera's network; if it stays like this, switch it off and on again.",
     )

@@ -20,6 +20,7 @@ class Backoff:
         jitter: the share of each wait that is left to chance, so that many cameras that
             were lost together do not come back in step.
         settled_s: a connection that lived this long starts the count anew.
+        seldom_s: after a failure that does not pass by itself.
         chance: gives a number in 0..1.
     """
 
@@ -27,11 +28,13 @@ class Backoff:
     cap_s: float = 30.0
     jitter: float = 0.3
     settled_s: float = 10.0
+    seldom_s: float = 600.0
     chance: Callable[[], float] = random.random
 
-    def delay_s(self, failures: int) -> float:
+    def delay_s(self, failures: int, *, seldom: bool = False) -> float:
         """The wait after so many failures in a row, seconds."""
         whole_s = min(self.cap_s, self.first_s * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
+        whole_s = self.seldom_s if seldom else whole_s
         return whole_s * (1 - self.jitter * self.chance())
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from appliance.catalog.files import read_plain
 from appliance.errors import ModelError, PictureError
+from appliance.ffmpeg import FFMPEG
 from appliance.pictures import Limits, read_picture
 from appliance.values import U8
 
@@ -95,7 +95,7 @@ def _spread(files: list[Path]) -> tuple[Path, ...]:
 
 def _video(path: Path) -> Iterator[U8]:
     """Every second frame: neighbors are too much alike to prove twice as much."""
-    capture = cv2.VideoCapture(str(path))
+    capture = FFMPEG.open(str(path)).handle
     try:
         for index in range(2 * LIMIT):
             if not capture.grab():

@@ -14,7 +14,7 @@ from appliance.settings.addresses import (
     with_credentials,
 )
 from appliance.settings.fields import Note, Section, setting
-from appliance.settings.forms import Line, ModelName, Size
+from appliance.settings.forms import Line, ModelName, PixelAspect, Size
 
 
 class Camera(Section):
@@ -62,6 +62,22 @@ class Camera(Section):
         example="30",
         gt=0,
         le=1000,
+    )
+    pixel_aspect: PixelAspect | None = setting(
+        None,
+        "Width to height of a pixel, for recorders that squeeze pictures without saying so; what "
+        "the stream says when unset.",
+        example="2:1",
+        ge=0.25,
+        le=4,
+        note=Note(form="WIDTH:HEIGHT, 1:4..4:1"),
+    )
+    megapixels: int = setting(
+        40,
+        "Millions of pixels that a picture may have; a camera or file with larger ones is refused.",
+        example="12",
+        ge=1,
+        le=200,
     )
     open_timeout_s: float = setting(
         10.0, "Seconds in which the camera must open.", example="20", gt=0, le=600

@@ -29,6 +29,8 @@ _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _HEADERS_IN_USE = {"host", "origin", "cookie", "authorization", "content-length", "content-type"}
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
+_RATIO = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
+
 
 def from_json(text: str) -> object:
     """The value of a JSON text.
@@ -239,6 +241,20 @@ def check_size(text: str) -> str:
     return size
 
 
+def parse_pixel_aspect(value: object) -> object:
+    """How many times as wide as high a pixel is, from `2:1`; anything but text as it is.
+
+    Raises:
+        ValueError: the text is no such ratio.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _RATIO.fullmatch("".join(value.split()))
+    if match is None:
+        raise ValueError("is no WIDTH:HEIGHT such as 2:1")
+    return int(match[1]) / int(match[2])
+
+
 def check_folder(path: Path) -> Path:
     """An absolute path.
 
@@ -297,4 +313,5 @@ Language = Annotated[str, AfterValidator(check_language)]
 HeaderName = Annotated[str, AfterValidator(check_header)]
 Networks = Annotated[Words, AfterValidator(check_networks)]
 Size = Annotated[str, AfterValidator(check_size)]
+PixelAspect = Annotated[float, BeforeValidator(parse_pixel_aspect)]
 Folder = Annotated[Path, AfterValidator(check_folder)]

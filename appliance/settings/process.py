@@ -26,13 +26,29 @@ _CAPTURE = {
     # Otherwise one lock for the whole process is held while FFmpeg opens a camera, and one that
     # is silent keeps every other from opening.
     "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",
-    # FFmpeg would write to standard error by itself, past the log and past its redaction.
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
 }
 
-_DEFAULTS = {
+_FORMS = (
+    *("rtsp", "mpjpeg", "mjpeg", "mpegts", "flv", "h264", "hevc", "vvc", "obu", "ivf", "m4v"),
+    *("mov", "matroska", "avi", "mpeg", "mpegvideo", "asf", "ogg", "mxf", "dhav", "dv", "h263"),
+    *("image2", "jpeg_pipe", "png_pipe", "bmp_pipe", "tiff_pipe", "webp_pipe", "gif", "apng"),
+)
+"""Kinds of streams and files that hold their pictures: none that is a list of addresses."""
+
+_CAPTURE_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_FFMPEG = {
     # RTSP over UDP loses packets in busy networks, and every loss is a smeared picture.
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",
+    "rtsp_transport": "tcp",
+    # A camera could lead the station to whatever the station reaches.
+    "max_redirects": "0",
+    "format_whitelist": ",".join(_FORMS),
+}
+"""An operator's own value wins, option by option."""
+
+# With either, OpenCV has FFmpeg write to standard error, past the log and past its redaction.
+_LOUD = ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG")
+
+_DEFAULTS = {
     # OpenCV writes to standard error by itself, past the log and past its redaction.
     "OPENCV_LOG_LEVEL": "ERROR",
 }
@@ -56,13 +72,15 @@ KEPT = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),  # whose certificates a camera may have
     *_FIXED,
     *_CAPTURE,
+    _CAPTURE_OPTIONS,
     *_DEFAULTS,
     *_FOLDERS,
 )
 """What a station and its builds heed of the environment, by name; `*` stands for any letters."""
 
-_M_ARENA_MAX = -8  # as malloc.h of glibc has it
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # as malloc.h of glibc has them
 HEAPS = 2
+APART_BYTES = 16 << 20
 
 
 def environment() -> Mapping[str, str]:
@@ -98,7 +116,20 @@ def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = 
     environ["GRADIO_TEMP_DIR"] = str(paths.temporary / "gradio")
     for name, value in _DEFAULTS.items():
         environ.setdefault(name, value)
-    _share_heaps()
+    environ[_CAPTURE_OPTIONS] = capture_options(environ.get(_CAPTURE_OPTIONS, ""))
+    for name in _LOUD:
+        environ.pop(name, None)
+    share_heaps()
+
+
+def capture_options(own: str = "") -> str:
+    """What FFmpeg is told of each camera and file, as OpenCV wants it: `name;value|name;value`.
+
+    Args:
+        own: an operator's, in the same form.
+    """
+    pairs = (option.partition(";")[::2] for option in own.split("|") if option)
+    return "|".join(f"{name};{value}" for name, value in (_FFMPEG | dict(pairs)).items())
 
 
 def begin_temporary(paths: Paths, *, environ: MutableMapping[str, str] | None = None) -> None:
@@ -145,14 +176,16 @@ def forget_foreign_variables(*, environ: MutableMapping[str, str] | None = None)
     return tuple(sorted(names))
 
 
-def _share_heaps() -> None:
+def share_heaps() -> None:
     """Let all threads share a few heaps; glibc gives each its own, which stays half empty.
 
-    The large buffers are made once and the frame path takes no memory, so nobody queues.
+    The large buffers are made once and the frame path takes no memory, so nobody queues. What is
+    larger than most pictures lies apart: it goes back when it is freed, and grows without a copy.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):  # glibc's own; elsewhere there is nothing to share
         library.mallopt(_M_ARENA_MAX, HEAPS)
+        library.mallopt(_M_MMAP_THRESHOLD, APART_BYTES)
 
 
 def _make_writable(folder: Path, name: str) -> None:

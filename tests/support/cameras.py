@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.settings.process import capture_options
+
 # As the appliance does before it opens anything: OpenCV reads these at its first open.
-os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = capture_options()
 os.environ["OPENCV_FFMPEG_IS_THREAD_SAFE"] = "1"  # else one open waits for all others
-os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
 os.environ["OPENCV_LOG_LEVEL"] = "ERROR"
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # the GStreamer bindings belong to the system's Python
@@ -210,10 +211,18 @@ _RTSP_SCRIPT = Path(__file__).with_name("rtsp_server.py")
 
 
 class RtspServer:
-    """A GStreamer RTSP server in a process of its own, 320x240 H.264 at 15 frames/s."""
+    """A GStreamer RTSP server in a process of its own: H.264 at 15 frames/s."""
 
-    def __init__(self, *, port: int = 0, password: str = "") -> None:
-        command = [SYSTEM_PYTHON, str(_RTSP_SCRIPT), str(port), password]
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        password: str = "",
+        form: str = "basic",
+        size_wh: tuple[int, int] = (320, 240),
+    ) -> None:
+        size = [str(number) for number in size_wh]
+        command = [SYSTEM_PYTHON, str(_RTSP_SCRIPT), str(port), password, form, *size]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from appliance.capture.camera import Camera
 from appliance.capture.contract import CameraSpec, Source
 from appliance.capture.sources import file, stream
 from appliance.capture.timing import Backoff, Timing
+from appliance.settings.process import share_heaps
 from tests.support.cameras import closed_port, jpeg, numbered_frame
 from tests.support.videos import write_sound_only
 
@@ -61,8 +62,12 @@ def answers() -> Mapping[str, tuple[str, bytes]]:
 
 
 @contextlib.contextmanager
-def answering(answer: bytes) -> Iterator[int]:
-    """A server that gives each request the same answer and hangs up; yields its port."""
+def answering(answer: bytes | Callable[[], Iterator[bytes]]) -> Iterator[int]:
+    """A server that gives each request the same answer and hangs up; yields its port.
+
+    Args:
+        answer: whole, or what gives it piece by piece, without an end if need be.
+    """
     server = socket.create_server(("127.0.0.1", 0), backlog=64)
 
     def serve() -> None:
@@ -81,11 +86,12 @@ def answering(answer: bytes) -> Iterator[int]:
         server.close()
 
 
-def _answer(connection: socket.socket, answer: bytes) -> None:
+def _answer(connection: socket.socket, answer: bytes | Callable[[], Iterator[bytes]]) -> None:
     with connection, contextlib.suppress(OSError):  # the client may leave when it likes
         connection.settimeout(5)
         if connection.recv(4096):
-            connection.sendall(answer)
+            for piece in [answer] if isinstance(answer, bytes) else answer():
+                connection.sendall(piece)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
                 pass
@@ -126,6 +132,7 @@ class Usage:
 
 def try_again_and_again(urls: list[str], attempts: int) -> dict[str, object]:
     """Try each camera so often after a warm-up; what that took."""
+    share_heaps()  # as a station does: else each thread may keep one of its own, half empty
     gc.set_threshold(3_000)  # a station collects more often: nothing large may wait for it
     tried: Counter[str] = Counter()
     at_once = Timing(wall_s=time.time, backoff=Backoff(first_s=0, cap_s=0))

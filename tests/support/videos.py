@@ -34,8 +34,17 @@ def write_video_with_times(path: Path, times_ms: list[int]) -> None:
 
 def write_interlaced(path: Path) -> None:
     """Ten interlaced H.264 pictures in a Matroska file."""
-    script = Path(__file__).with_name("interlaced.py")
-    subprocess.run([SYSTEM_PYTHON, str(script), str(path)], check=True, timeout=30)
+    _encode("interlaced", path)
+
+
+def write_squeezed(path: Path) -> None:
+    """Twenty H.264 pictures of 320x240 whose pixels are twice as wide as high."""
+    _encode("squeezed", path)
+
+
+def _encode(kind: str, path: Path) -> None:
+    script = Path(__file__).with_name("encoding.py")
+    subprocess.run([SYSTEM_PYTHON, str(script), kind, str(path)], check=True, timeout=30)
 
 
 def write_sound_only(path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from loguru import logger
@@ -23,7 +24,9 @@ from tests.support.cameras import (
     MjpegStyle,
     RtspServer,
     closed_port,
+    jpeg,
     number_of,
+    numbered_frame,
     silent_server,
     wait_until,
     why_no_rtsp,
@@ -132,7 +135,7 @@ def test_a_camera_that_falls_silent_is_stalled_until_it_sends_again(run, log):
         server.talking.set()
         assert becomes(camera, LIVE)
         after, _ = next_frame(camera, camera.status().frames_grabbed)
-    assert "No new picture for" in status.sentence
+    assert status.sentence == "No new picture. The connection is open"
     assert status.next_step
     assert after.sequence > before.sequence
     assert sum("stalled" in line for line in log) == 1
@@ -503,3 +506,101 @@ def test_a_camera_that_was_never_started_stops_too():
     camera.stop()
     assert camera.join(1)
     assert camera.status().state is CONNECTING
+
+
+class _OnePicture(BaseHTTPRequestHandler):
+    """A camera's address for still pictures."""
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        picture = jpeg(numbered_frame(self.server.asked))
+        self.send_response(200)
+        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Length", str(len(picture)))
+        self.end_headers()
+        self.wfile.write(picture)
+
+    def log_message(self, *_: object) -> None:
+        """Tests stay quiet."""
+
+
+@pytest.mark.parametrize("path", ["/snap.jpg?user=a", "/cgi-bin/snapshot"])
+def test_an_address_of_one_picture_is_refused_once_and_tried_seldom(run, log, path):
+    """It never counts as live, and is left alone for minutes."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _OnePicture)
+    server.asked = 0
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    camera = run(spec_of(f"http://127.0.0.1:{server.server_port}{path}"))
+    assert wait_until(lambda: camera.status().retry_in_s is not None)
+    time.sleep(0.3)  # many times the wait after other failures
+    status, asked = camera.status(), server.asked
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+    assert status.sentence == "This address gives one picture, not a stream"
+    assert "APPLIANCE_CAMERAS__DOCK__URL" in status.next_step
+    assert status.retry_in_s > 300
+    assert (status.attempt, status.frames_grabbed) == (1, 0)
+    assert asked <= 3
+    assert [line.split()[0] for line in log] == ["WARNING"]
+
+
+def test_a_camera_that_comes_and_goes_all_the_time_is_told_three_times(run, log):
+    """Then the log waits until a connection lasts, and says so."""
+    cameras: list[Camera] = []
+
+    def end(index: int) -> None:
+        if index == 3:
+            assert wait_until(lambda: cameras and cameras[0].status().state is LIVE)
+            raise SourceError("The camera ended the connection")
+
+    brief = [ScriptedCapture([(64, 48)] * 4) for _ in range(8)]
+    for capture in brief:
+        capture.before_grab = end
+    lasting = replace(AT_ONCE, settled_s=2)
+    source = scripted_source(*brief, ScriptedCapture([(64, 48)] * 99999))
+    patient = spec_of("scripted://", read_timeout_s=30)
+    cameras.append(run(patient, source, timing=replace(TIMING, backoff=lasting)))
+    assert wait_until(lambda: any("after 8 brief connections" in line for line in log))
+    kinds = [line.split("} ")[1].removeprefix("camera ").split()[0].strip(":,") for line in log]
+    assert kinds == [*["live", "offline"] * 3, "3", "live"]
+    assert cameras[0].status().reconnects == 8
+
+
+def test_a_camera_that_worked_is_not_told_to_be_set_anew(run, log):
+    """After a stall it still answers: the sentence, one number for one fact, and the next try."""
+    slow = replace(TIMING, backoff=Backoff(first_s=1, cap_s=1, jitter=0))
+    with MjpegServer() as server:
+        spec = spec_of(server.url, open_timeout_s=0.5, read_timeout_s=0.3)
+        camera = run(spec, timing=slow)
+        assert becomes(camera, LIVE)
+        server.talking.clear()
+        assert wait_until(lambda: camera.status().attempt == 2)
+        sentences = set()
+
+        def waiting() -> bool:
+            status = camera.status()
+            sentences.add(status.sentence)
+            return status.attempt == 2 and status.retry_in_s is not None
+
+        assert wait_until(waiting)
+        status = camera.status()
+        server.talking.set()
+        assert becomes(camera, LIVE)
+    assert sentences == {"No new picture. The connection is open"}
+    assert status.state is STALLED
+    assert "H.264" not in status.next_step
+    stalled = [line for line in log if "camera stalled" in line]
+    assert len(stalled) == 1
+    said = "No new picture. The connection is open. Connects again in 1 s, attempt 1. Check"
+    assert said in stalled[0]
+
+
+def test_a_camera_that_never_worked_is_told_what_to_set(run):
+    """The same answer, from the first day on."""
+    with MjpegServer() as server:
+        server.talking.clear()
+        camera = run(spec_of(server.url, open_timeout_s=0.3))
+        assert becomes(camera, OFFLINE)
+        assert "H.264" in camera.status().next_step

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from appliance.capture.contract import CameraSpec
-from appliance.capture.conversion import CONVERSIONS
 from appliance.capture.memory import FrameMemory
 from appliance.capture.opencv import ProvenFrames
 from appliance.capture.reading import Reading
 from appliance.capture.sources import file
 from appliance.capture.timing import FrameMeter, Timing
 from appliance.errors import SourceError
+from appliance.ffmpeg import FFMPEG
 from appliance.values import Drop
 from tests.support.cameras import why_no_rtsp
 from tests.support.videos import write_concatenated_jpegs, write_interlaced
@@ -90,6 +90,9 @@ class Handle:
         self.buffer = np.zeros((64, 48, 3), np.uint8)
         self.asked = 0
 
+    def get(self, _prop):
+        return 0.0
+
     def retrieve(self, _image=None):
         self.asked += 1
         return True, self.buffer.copy()
@@ -98,7 +101,7 @@ class Handle:
 def test_only_what_may_be_unwritten_is_converted_twice():
     """The first picture, one of another size, and one like the one before."""
     handle = Handle()
-    frames = ProvenFrames(handle)
+    frames = ProvenFrames(handle, CameraSpec(key="dock", name="", url=""))
     for change, asked in [
         (lambda: None, 2),
         (lambda: handle.buffer.fill(9), 1),
@@ -114,13 +117,13 @@ def test_only_what_may_be_unwritten_is_converted_twice():
 
 def test_only_the_errors_of_the_own_thread_are_heard():
     """Another camera's trouble is not this one's."""
-    library = CONVERSIONS._library
+    library = FFMPEG._library
 
     def another() -> None:
         thread = threading.Thread(target=library.av_log, args=(None, 16, b"another's\n"))
         thread.start()
         thread.join()
 
-    assert CONVERSIONS.complaint(lambda: library.av_log(None, 16, b"broken %d\n", 7)) == "broken 7"
-    assert CONVERSIONS.complaint(lambda: library.av_log(None, 24, b"only a warning\n")) == ""
-    assert CONVERSIONS.complaint(another) == ""
+    assert FFMPEG.complaint(lambda: library.av_log(None, 16, b"broken %d\n", 7)) == "broken 7"
+    assert FFMPEG.complaint(lambda: library.av_log(None, 24, b"only a warning\n")) == ""
+    assert FFMPEG.complaint(another) == ""

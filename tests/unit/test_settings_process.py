@@ -15,6 +15,7 @@ from appliance.settings import (
     load,
     prepare_process,
 )
+from appliance.settings.process import capture_options
 from appliance.settings.variables import camera_variables, station_variables
 
 
@@ -41,15 +42,30 @@ def test_the_folders_are_made_for_this_user_alone(paths):
 
 def test_libraries_write_into_the_folders_and_call_nobody(paths):
     """Nothing depends on a home folder, and nothing leaves the box."""
-    environ = {"HF_HUB_OFFLINE": "0", "OPENCV_LOG_LEVEL": "DEBUG"}
+    environ = {"HF_HUB_OFFLINE": "0", "OPENCV_LOG_LEVEL": "DEBUG", "OPENCV_FFMPEG_LOGLEVEL": "40"}
     prepare_process(paths, environ=environ)
     for name in ("XDG_CACHE_HOME", "MPLCONFIGDIR", "CUDA_CACHE_PATH"):
         assert environ[name].startswith(str(paths.cache))
     assert environ["GRADIO_TEMP_DIR"].startswith(str(paths.temporary))
     assert environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert environ["HF_HUB_OFFLINE"] == "1"
-    assert environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;tcp"
+    assert environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == capture_options()
+    assert "OPENCV_FFMPEG_LOGLEVEL" not in environ
     assert environ["OPENCV_LOG_LEVEL"] == "DEBUG"  # the operator's own
+
+
+def test_an_operators_own_options_of_ffmpeg_win_one_by_one(paths):
+    """To set one is not to give up the others, which keep a camera from leading elsewhere."""
+    environ = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;udp|fflags;nobuffer"}
+    prepare_process(paths, environ=environ)
+    pairs = environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"].split("|")
+    options = dict(pair.split(";") for pair in pairs)
+    assert (options["rtsp_transport"], options["fflags"]) == ("udp", "nobuffer")
+    assert options["max_redirects"] == "0"
+    lists_of_addresses = {"hls", "applehttp", "dash", "concat", "sdp", "imf", "rtp", "webvtt"}
+    assert not lists_of_addresses & set(options["format_whitelist"].split(","))
+    assert capture_options("max_redirects;8").count("max_redirects") == 1
+    assert "max_redirects;8" in capture_options("max_redirects;8")
 
 
 def test_a_folder_that_cannot_be_written_names_its_variable(paths, tmp_path):

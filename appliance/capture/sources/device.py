@@ -80,7 +80,9 @@ class DeviceCapture:
 
     def retrieve(self, into: U8 | None) -> U8:
         """The grabbed frame, in `into` where it fits."""
-        return decode(self._handle, into)
+        pixels = decode(self._handle, into)
+        self._spec.check_size(pixels.shape[1], pixels.shape[0])
+        return pixels
 
     def close(self) -> None:
         """Give the device back."""

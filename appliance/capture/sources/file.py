@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from appliance.capture.contract import CameraSpec, Source, path_of
-from appliance.capture.opencv import ProvenFrames
+from appliance.capture.opencv import ProvenFrames, open_video
 from appliance.errors import SourceError
 from appliance.values import U8
 
@@ -78,13 +78,12 @@ class FileCapture:
             name, there = self._path.name, self._path.exists()
             message = f'"{name}" is no file' if there else f'There is no file "{name}"'
             raise SourceError(message, hint=self._spec.check("URL"))
-        self._handle = cv2.VideoCapture(
-            str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]
-        )
+        options = [cv2.CAP_PROP_N_THREADS, 1]
+        self._handle = open_video(self._spec, str(self._path), options).handle
         if not self._handle.isOpened():
             raise self._unreadable()
         self._clock = MediaClock(self._handle.get(cv2.CAP_PROP_FPS))
-        self._frames = ProvenFrames(self._handle)
+        self._frames = ProvenFrames(self._handle, self._spec)
         self._grabbed = 0
 
     def _unreadable(self) -> SourceError:

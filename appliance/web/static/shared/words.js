@@ -138,8 +138,7 @@ export function unheardWords(silent_s, isOver) {
 function retryWords(camera, said_s, now_s) {
   if (camera.retry_in_s === null) return "";
   const left = duration(Math.ceil(camera.retry_in_s - (now_s - said_s)));
-  if (camera.attempt === 0) return t("Connects again in {duration}.", { duration: left });
-  const attempt = whole(camera.attempt);
+  const attempt = whole(camera.attempt + 1);
   return t("Connects again in {duration}, attempt {attempt}.", { duration: left, attempt });
 }
 

@@ -1,6 +1,6 @@
-"""Writes ten interlaced H.264 pictures, for the system's Python with GStreamer's bindings.
+"""Writes a few H.264 pictures, for the system's Python with GStreamer's bindings.
 
-Usage: interlaced.py PATH
+Usage: encoding.py interlaced|squeezed PATH
 """
 
 import sys
@@ -10,15 +10,19 @@ import gi
 gi.require_version("Gst", "1.0")
 from gi.repository import Gst  # noqa: E402  (the version comes first)
 
+RAW = "video/x-raw,width=320,height=240,framerate=25/1"
+KINDS = {
+    "interlaced": f"{RAW} ! interlace field-pattern=1:1 ! x264enc interlaced=true",
+    "squeezed": f"{RAW},pixel-aspect-ratio=2/1 ! x264enc",
+}
 LAUNCH = (
-    "videotestsrc num-buffers=20 ! video/x-raw,width=320,height=240,framerate=25/1 "
-    "! interlace field-pattern=1:1 ! x264enc interlaced=true speed-preset=ultrafast "
+    f"videotestsrc num-buffers=20 ! {KINDS[sys.argv[1]]} speed-preset=ultrafast "
     "! h264parse ! matroskamux ! filesink name=file"
 )
 
 Gst.init(None)
 pipeline = Gst.parse_launch(LAUNCH)
-pipeline.get_by_name("file").set_property("location", sys.argv[1])
+pipeline.get_by_name("file").set_property("location", sys.argv[2])
 pipeline.set_state(Gst.State.PLAYING)
 ends = Gst.MessageType.EOS | Gst.MessageType.ERROR
 message = pipeline.get_bus().timed_pop_filtered(20 * Gst.SECOND, ends)
