@@ -17,7 +17,7 @@ from typing import Protocol
 from loguru import logger
 from typing_extensions import override
 
-from appliance.errors import ApplianceError, DeviceLostError, EngineError
+from appliance.errors import ApplianceError, DeviceLostError, EngineError, EngineStuckError
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
@@ -206,6 +206,9 @@ class EngineRoom(Part):
                 place.trouble = error
                 place.in_a_row += 1
                 self._give_up_hopeless(place, error)
+                if isinstance(error, EngineStuckError):  # another of its kind will do
+                    place.is_wanted = True
+                    self._changed.notify_all()
         if is_new:
             logger.bind(model=served.name).error("engine: {}", error.sentence())
         elif not is_last:
