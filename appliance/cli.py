@@ -17,7 +17,13 @@ from rich.table import Table
 from appliance import __version__
 from appliance.app.state import claim_state
 from appliance.cli_delivery import add_commands, prepared_paths
-from appliance.errors import ApplianceError, EngineError, ListenError, SettingsError
+from appliance.errors import (
+    ApplianceError,
+    EngineError,
+    ListenError,
+    ModelError,
+    SettingsError,
+)
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (
@@ -242,17 +248,26 @@ def _telling(environ: Mapping[str, str]) -> Callable[[str, float | None], None]:
 @models_app.command("list")
 @reported
 def list_models() -> None:
-    """Every model that has a card."""
+    """Every model that has a card; 1 where a card is wrong."""
     paths = _begin()
     from appliance.app.assembly import library_in
 
     library = library_in(paths)
     table = Table("Name", "Task", "Title", "License", "Weights", box=None, pad_edge=False)
+    wrong = False
     for name in library.names():
-        card = library.card(name)
-        here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
-        table.add_row(name, card.task, card.title, card.license, here)
+        try:
+            card = library.card(name)
+            here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
+            table.add_row(name, card.task, card.title, card.license, here)
+        except ModelError as error:
+            wrong = True
+            table.add_row(name, "–", f"its card is wrong: {error.sentence()}", "–", "–")
     out.print(table)
+    for stray in library.strays():
+        out.print(stray.sentence())
+    if wrong:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @models_app.command()

@@ -29,11 +29,13 @@ class Model:
         card: what is known of it.
         weights: the foreign ONNX.
         labels: its class names.
+        notice: what a person should know of it; may be empty.
     """
 
     card: Card
     weights: Path
     labels: Labels
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from appliance.app.preparer import Preparer
 from appliance.engines import cpu
 from appliance.errors import DeviceError, EngineError, ModelError
 from appliance.optimizer.sidecar import read_sidecar, write_sidecar
+from appliance.pipeline.served import PATIENCE_S
 from appliance.settings import load
 from tests.support.process import MODEL, run, station_environ
 from tests.support.videos import write_pictures
@@ -85,6 +86,21 @@ def test_no_build_begins_once_the_station_ends(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_same_engine_is_loaded_again_only_where_it_was_given_up(preparer):
+    """One that serves is kept; one that a picture kept for too long is replaced by its like."""
+    bring_up(preparer)
+    kept, *_ = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    again, *_ = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    assert again.served is kept.served
+    kept.served.is_given_up = True
+    anew, *_ = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    assert anew.served is not kept.served
+    assert anew.served.patience_s >= PATIENCE_S
+    for each in (kept, anew):
+        each.served.engine.close()
+
+
+@pytest.mark.slow
 def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(preparer, tmp_path):
     """Names in the file's metadata are shown; one too few is told, and no error (O-10)."""
     place = tmp_path / "state" / "models" / MODEL
@@ -98,6 +114,10 @@ def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(prepa
     assert prepared.notice == (
         "labels: expected 2 names for the model's classes, got 1 from the model file"
     )
+    onnx.helper.set_model_props(model, {"names": "__import__('os').system('true')"})
+    onnx.save(model, place / "model.onnx")
+    (prepared,) = bring_up(preparer)
+    assert "cannot be read" in prepared.notice
     (place / "labels.txt").write_text("red\ngreen\n")
     (prepared,) = bring_up(preparer)
     assert (prepared.served.labels, prepared.notice) == (("red", "green"), "")
