@@ -182,7 +182,9 @@ def build(
         paths = settings.paths.model_copy(update={"cache": instead.absolute()})
         settings = settings.model_copy(update={"paths": paths})
     from appliance.app.building import build_models
+    from appliance.resources import keep_within_memory
 
+    keep_within_memory()
     # A station that stops ends its build: leave nothing half made behind. Until here nothing was
     # made, and imports of libraries turn what is raised in them into failures of their own.
     signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -53,7 +54,7 @@ class ReaderApart:
         limit.start()
         try:
             return _asked(process, data, limits)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError) as error:
             process.kill()
             status = process.wait()
             if self._why == too_long:
@@ -81,7 +82,7 @@ class ReaderApart:
             return
         with self._lock:
             self._process = None
-        with process:
+        with suppress(BrokenPipeError), process:  # it may not have taken all that was sent
             process.kill()
 
     def _started(self) -> "subprocess.Popen[bytes]":
@@ -106,7 +107,7 @@ def _asked(process: "subprocess.Popen[bytes]", data: bytes, limits: Limits) -> U
 
     Raises:
         PictureError: so it says.
-        OSError, ValueError, KeyError: it has ended, or says something else.
+        OSError, EOFError, ValueError, KeyError: it has ended, or says something else.
     """
     assert process.stdin is not None  # noqa: S101 - they were asked for
     assert process.stdout is not None  # noqa: S101
@@ -126,5 +127,5 @@ def _asked(process: "subprocess.Popen[bytes]", data: bytes, limits: Limits) -> U
     limits.check_pixels(size_wh)
     rgb = np.empty((size_wh[1], size_wh[0], 3), np.uint8)
     if process.stdout.readinto(rgb.data.cast("B")) != rgb.nbytes:  # type: ignore[attr-defined]
-        raise ValueError("expected all of the pixels")
+        raise EOFError
     return as_pixels(rgb)

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,7 +26,8 @@ OOM_SCORE: Final = "1000"  # the kernel's word for: this one first
 
 def main() -> None:
     """Answer until nobody asks any more."""
-    Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
+    with suppress(OSError):  # a sandbox may forbid it
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each one takes memory of its own
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer

@@ -282,10 +282,15 @@ class EngineRoom(Part):
                 if wanted is None and not self._stop.is_set():
                     self._changed.wait(LOOK_AGAIN_S)
                     wanted = self._wanted()
-            changed = next((name for name in self._places if self._preparer.is_changed(name)), None)
+            changed = next((name for name in self._places if self._is_worth_a_try(name)), None)
             if wanted or changed:
                 return wanted or changed
         return None
+
+    def _is_worth_a_try(self, name: str) -> bool:
+        """Whether files are others now, or an engine ended whose like could not be loaded yet."""
+        served = self._places[name].served
+        return (served is not None and served.is_given_up) or self._preparer.is_changed(name)
 
     def _wanted(self) -> str | None:
         for name, place in self._places.items():

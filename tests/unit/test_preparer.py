@@ -41,6 +41,14 @@ def spoil(preparer, backend=cpu.ENGINE):
     write_sidecar(engine)
 
 
+def held(preparer, memory_bytes):
+    """Make the engine one that held so much when it was verified."""
+    library, shelf = preparer._library, preparer._shelf
+    key = shelf.key(library.card(MODEL), library.weights(MODEL), cpu.ENGINE)
+    engine = read_sidecar(shelf.cache._place(key), key)
+    write_sidecar(replace(engine, memory_bytes=memory_bytes))
+
+
 def bring_up(preparer, progress=lambda *_: None, *, without=frozenset()):
     """Everything that is prepared for the model, as after a start; the engines are closed."""
     preparer._loader.forget(MODEL)
@@ -254,6 +262,7 @@ def test_what_is_required_is_not_replaced(gpu_box):
 def test_more_memory_than_allowed_is_refused_with_figures(preparer):
     """What the engine held when it was verified is compared with the setting."""
     bring_up(preparer)
+    held(preparer, 5_000_000)  # measured, a model this small may hold nothing of its own
     preparer._loader._budget._limit_bytes = 1
     with pytest.raises(EngineError, match="APPLIANCE_ENGINE__MEMORY_MB allows"):
         bring_up(preparer)
