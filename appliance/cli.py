@@ -16,7 +16,13 @@ from loguru import logger
 from appliance import __version__
 from appliance.app.state import claim_state
 from appliance.cli_delivery import add_commands, prepared_paths
-from appliance.errors import ApplianceError, EngineError, ListenError, SettingsError
+from appliance.errors import (
+    ApplianceError,
+    EngineError,
+    ListenError,
+    ModelError,
+    SettingsError,
+)
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (
@@ -172,7 +178,9 @@ def build(
         paths = settings.paths.model_copy(update={"cache": instead.absolute()})
         settings = settings.model_copy(update={"paths": paths})
     from appliance.app.building import build_models
+    from appliance.resources import keep_within_memory
 
+    keep_within_memory()
     # A station that stops ends its build: leave nothing half made behind. Until here nothing was
     # made, and imports of libraries turn what is raised in them into failures of their own.
     signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
@@ -238,17 +246,24 @@ def _telling(environ: Mapping[str, str]) -> Callable[[str, float | None], None]:
 @models_app.command("list")
 @reported
 def list_models() -> None:
-    """Every model that has a card."""
+    """Every model that has a card; 1 where a card is wrong."""
     paths = _begin()
     from appliance.app.assembly import library_in
 
     library = library_in(paths)
-    rows = []
+    rows, wrong = [], False
     for name in library.names():
-        card = library.card(name)
-        here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
-        rows.append((name, card.task, card.title, card.license, here))
+        try:
+            card = library.card(name)
+            here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
+            rows.append((name, card.task, card.title, card.license, here))
+        except ModelError as error:
+            wrong = True
+            rows.append((name, "–", f"its card is wrong: {error.sentence()}", "–", "–"))
     out.table(("Name", "Task", "Title", "License", "Weights"), rows)
+    out.print(*(stray.sentence() for stray in library.strays()))
+    if wrong:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @models_app.command()

@@ -6,6 +6,7 @@
     ├── ModelError      a card, its weights or its graph is wrong
     │   └── NoNumbersError      a model's output for a picture holds values that are no numbers
     ├── EngineError     an engine cannot be built, loaded or run
+    │   ├── EngineStuckError    a single picture kept it for too long
     │   └── DeviceError         its device is at fault, as when it has no room
     │       └── DeviceLostError     this process can use the device no more
     ├── SourceError     a camera cannot be opened or read
@@ -59,6 +60,10 @@ class NoNumbersError(ModelError):
 
 class EngineError(ApplianceError):
     """An engine cannot be built, loaded or run."""
+
+
+class EngineStuckError(EngineError):
+    """An engine was kept for too long by a single picture, and serves no more."""
 
 
 class DeviceError(EngineError):

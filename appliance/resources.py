@@ -99,6 +99,22 @@ def memory(root: Path = ROOT) -> Memory:
     return Memory(total, available, machine.total, limit)
 
 
+def keep_within_memory() -> None:
+    """Let this process take no more memory than can be had now; then an allocation fails.
+
+    So that it fails here, and is told, before the kernel ends somebody. Swap counts where nothing
+    but the machine sets the limit.
+    """
+    here = memory()
+    room_bytes = here.available_bytes
+    if here.limit is Limit.MACHINE:
+        room_bytes += psutil.swap_memory().free
+    most_bytes = psutil.Process().memory_info().data + room_bytes
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard == resource.RLIM_INFINITY or most_bytes < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, hard))
+
+
 def cores(root: Path = ROOT) -> Cores:
     """The cores at this moment.
 

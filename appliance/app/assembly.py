@@ -13,7 +13,8 @@ from loguru import logger
 
 from appliance import __version__, resources
 from appliance.app.choices import ANY, AUTO, backends, choices, obstacle
-from appliance.catalog.inspection import inspect_onnx
+from appliance.catalog.inspection import Inspection, inspect_onnx
+from appliance.catalog.labels import Labels, LabelSource
 from appliance.catalog.library import Library, builtin_models_dir
 from appliance.engines import Backend
 from appliance.errors import ModelError
@@ -42,6 +43,16 @@ def library_of(settings: Settings) -> Library:
 def library_in(paths: Paths) -> Library:
     """The same, for whoever knows the folders alone."""
     return Library(builtin_models_dir(), paths.state / "models")
+
+
+def unread_names(found: Inspection, labels: Labels) -> str:
+    """What a person should know where names in a model's file cannot be read; else empty."""
+    if not found.warnings or labels.source is not LabelSource.NONE:
+        return ""
+    return (
+        "the class names in the model file cannot be read, so its classes are called class_0, "
+        "class_1 and so on; a labels.txt beside the model names them"
+    )
 
 
 def cache_in(paths: Paths) -> EngineCache:

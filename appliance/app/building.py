@@ -11,9 +11,11 @@ from appliance.app.assembly import (
     library_of,
     models_in_use,
     shelf_of,
+    unread_names,
 )
 from appliance.app.choices import backends, choices
 from appliance.app.clock import wall_s
+from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
 from appliance.errors import EngineError, StoreError
 from appliance.optimizer import heads
@@ -70,6 +72,7 @@ def build_models(
         model = _Model(settings, optimizer, name, chosen, frames is not None, progress)
         try:
             yield from model.alone(backends()[only]) if only else model.best_and_spare()
+            yield from model.notices()
             cache, in_use = optimizer.shelf.cache, engines_in_use(settings)
             cache.forget(wall_s() - UNUSED_S, in_use)
             cache.keep_within(settings.engine.quota_mb * MIB, in_use)
@@ -137,6 +140,14 @@ class _Model:
         key, proof = engine.key, engine.verification
         what = f"{key.backend} {key.backend_version} {proof.precision}"
         yield f"{self.name}: {what}, {proof.sentence()}"
+
+    def notices(self) -> Iterator[str]:
+        """What a person should know of the model."""
+        library = library_of(self.settings)
+        found = inspect_onnx(library.weights(self.name))
+        labels = library.labels(self.name, embedded=found.names)
+        if notice := unread_names(found, labels):
+            yield f"{self.name}: {notice}"
 
     def _for_elsewhere(self, missed: EngineError) -> Iterator[str]:
         """What was asked for by name is built all the same, where that needs no device."""

@@ -1,5 +1,6 @@
 """Loads engines for the station: within its memory, warm, with what belongs around them."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from appliance.catalog.labels import Labels
 from appliance.engines import Backend
 from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.sidecar import EngineFile, file_sha256
-from appliance.pipeline.served import ServedModel
+from appliance.pipeline.served import PATIENCE_S, ServedModel
 from appliance.registry import plugins
 from appliance.resources import cores
 from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
 from appliance.tasks import Task
+
+SLOWER = 5  # times the first run: for so long a single picture may keep a slow engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,13 @@ class Model:
         card: what is known of it.
         weights: the foreign ONNX.
         labels: its class names.
+        notice: what a person should know of it; may be empty.
     """
 
     card: Card
     weights: Path
     labels: Labels
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Loader:
         """
         name, sha256 = model.card.name, file_sha256(found.path)
         last = self._last.get(name)
-        if last is not None and (last.backend, last.sha256) == (backend.name, sha256):
+        is_same = last is not None and (last.backend, last.sha256) == (backend.name, sha256)
+        if last is not None and is_same and not last.served.is_given_up:
             return last.served
         served = self._loaded(model, backend, found)
         self._last[name] = _Last(backend.name, sha256, served)
@@ -85,10 +91,12 @@ class Loader:
             engines=self._models,
         )
         engine = backend.load(found.path, found.contract, options)
+        began_s = time.monotonic()
         for slot in engine.slots:  # the first run allocates: do it before a frame waits
             engine.submit(slot)
         for slot in engine.slots:
             engine.wait(slot)
+        warm_s = time.monotonic() - began_s
         rules = rules_of(
             model.card,
             labels=model.labels.names,
@@ -96,7 +104,15 @@ class Loader:
             classes=wanted.classes,
         )
         task = self._tasks[model.card.task]
-        return ServedModel(name, engine, task, letterbox_of(model.card), rules, model.labels.names)
+        return ServedModel(
+            name,
+            engine,
+            task,
+            letterbox_of(model.card),
+            rules,
+            model.labels.names,
+            patience_s=max(PATIENCE_S, SLOWER * warm_s),
+        )
 
     def _frames_at_once(self) -> int:
         return 2 if cores().physical > 1 and self._models == 1 else 1

@@ -23,8 +23,9 @@ from appliance.pipeline.encoder import LiveEncoder, LivePicture, Paint, burn
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
+from appliance.pipeline.in_flight import Lane
 from appliance.pipeline.inspector import Inspector
-from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.loop import Loop
 from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.pipeline.served import ServedModel
 from appliance.pipeline.snapshots import Snapshots

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from appliance.app.assembly import frames_for, library_of, shelf_of
+from appliance.app.assembly import frames_for, library_of, shelf_of, unread_names
 from appliance.app.child import BuildChild
 from appliance.app.choices import choices
 from appliance.app.loading import Loader, Model
@@ -136,8 +136,9 @@ class Preparer:
 
     def _model(self, name: str) -> Model:
         card, weights = self._library.card(name), self._library.weights(name)
-        labels = self._library.labels(name, embedded=inspect_onnx(weights).names)
-        return Model(card, weights, labels)
+        found = inspect_onnx(weights)
+        labels = self._library.labels(name, embedded=found.names)
+        return Model(card, weights, labels, unread_names(found, labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ class _WayUp:
             found.verification.sentence(),
             fallback=_told(missed),
             next_step=_hint(missed),
-            notice=self.model.labels.mismatch(found.classes),
+            notice=self.model.notice or self.model.labels.mismatch(found.classes),
         )
 
     def _refused(self, found: EngineFile) -> list[EngineError]:

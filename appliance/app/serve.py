@@ -11,7 +11,7 @@ from functools import cache
 from loguru import logger
 
 from appliance import __version__
-from appliance.app.assembly import models_in_use, sidecars_of, versions
+from appliance.app.assembly import library_of, models_in_use, sidecars_of, versions
 from appliance.app.clock import clock_doubt, wall_s
 from appliance.app.kiosk import Kiosk, kiosk_listening
 from appliance.app.pipeline import Pipeline, Surroundings
@@ -147,6 +147,8 @@ def _tell_start(loaded: Loaded) -> None:
             CONNECTIONS,
             CONNECTIONS + RESERVE,
         )
+    for stray in library_of(loaded.settings).strays():
+        logger.warning(stray.sentence())
 
 
 def run_problem_page(problems: Sequence[Problem], web: Web, manager: Manager) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 import onnx
 from google.protobuf.message import DecodeError
 
+from appliance.catalog.cost import check_cost
 from appliance.catalog.files import pieces
 from appliance.catalog.labels import parse_names
 from appliance.catalog.side_files import side_files
@@ -128,6 +129,7 @@ def _parse(path: Path) -> onnx.ModelProto:
     for beginning, what, hint in STRANGERS:
         if start.startswith(beginning):
             raise ModelError(f"{path.name}: expected an ONNX model, got {what}", hint=hint)
+    check_cost(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:

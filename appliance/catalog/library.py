@@ -18,6 +18,7 @@ from appliance.catalog.card import CARD_FILE, NAME_PATTERN, Card, read_card
 from appliance.catalog.files import put_in_place, read_plain, sha256_of
 from appliance.catalog.labels import MAX_TEXT_BYTES, Labels, choose_labels, read_label_file
 from appliance.catalog.origins import Origin, obtain
+from appliance.catalog.strays import Stray, strays
 from appliance.errors import ModelError, StoreError
 
 WEIGHTS_FILE: Final = "model.onnx"
@@ -63,6 +64,10 @@ class Library:
     def shipped_names(self) -> tuple[str, ...]:
         """Those that come with the appliance."""
         return _names_in(self._builtin_dir)
+
+    def strays(self) -> tuple[Stray, ...]:
+        """What a person has put among the models that is none."""
+        return strays(self._user_dir, self.names())
 
     def card(self, name: str) -> Card:
         """The model's card.

@@ -45,6 +45,7 @@ class CpuEngine:
             path, _session_options(threads, alone=at_once == 1), [PROVIDER]
         )
         onnxruntime.check_contract(self._session, contract)
+        self._run_options = onnxruntime.library().RunOptions()
         self._bindings: list[Any] = []
         self.slots = tuple(self._bind(contract, index) for index in range(options.in_flight))
         self._runs: dict[int, Future[None]] = {}
@@ -87,7 +88,8 @@ class CpuEngine:
         if self._session is None:
             raise EngineError("the engine is closed")
         run = self._session.run_with_iobinding
-        self._runs[slot.index] = self._runners.submit(run, self._bindings[slot.index])
+        binding = self._bindings[slot.index]
+        self._runs[slot.index] = self._runners.submit(run, binding, self._run_options)
 
     def wait(self, slot: EngineSlot, timeout_s: float | None = None) -> bool:
         """Whether the run is over."""
@@ -100,7 +102,8 @@ class CpuEngine:
         return True
 
     def close(self) -> None:
-        """Let every run end; drop the session and its bindings."""
+        """Break off every run, at its next operator; drop the session and its bindings."""
+        self._run_options.terminate = True
         self._runners.shutdown()
         self._runs.clear()
         self._bindings.clear()

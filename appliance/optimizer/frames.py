@@ -14,7 +14,8 @@ import numpy as np
 from appliance.catalog.files import read_plain
 from appliance.errors import ModelError, PictureError
 from appliance.ffmpeg import FFMPEG
-from appliance.pictures import Limits, read_picture
+from appliance.pictures import Limits
+from appliance.pictures.pixels import read_picture
 from appliance.values import U8
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}

@@ -13,7 +13,7 @@ from appliance.runtimes import EngineReport
 from appliance.tasks import Rules
 from appliance.values import U8, Detections
 
-ASKED_LIMIT = 8  # single pictures that wait for their turn
+ASKED_LIMIT = 8  # single pictures that wait for their turn at one model
 FRAMES_BEFORE = 8  # frames of cameras that a single picture lets go first, at most
 
 RulesOf = Callable[[ServedModel], Rules]
@@ -53,7 +53,7 @@ class Asked:
 
 
 class AskedQueue:
-    """Filled from any thread, emptied by the loop; bounded, and what does not fit is refused."""
+    """Filled from any thread, emptied by the loop; bounded for each model, the rest is refused."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,7 +69,8 @@ class AskedQueue:
         """
         with self._lock:
             self._waiting = deque(each for each in self._waiting if not each.answer.cancelled())
-            if self._has_ended or len(self._waiting) >= ASKED_LIMIT:
+            before = sum(each.model.name == asked.model.name for each in self._waiting)
+            if self._has_ended or before >= ASKED_LIMIT:
                 raise EngineError("too many pictures wait already", hint="Try again soon.")
             self._waiting.append(asked)
 

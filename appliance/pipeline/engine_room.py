@@ -17,7 +17,7 @@ from typing import Protocol
 from loguru import logger
 from typing_extensions import override
 
-from appliance.errors import ApplianceError, DeviceLostError, EngineError
+from appliance.errors import ApplianceError, DeviceLostError, EngineError, EngineStuckError
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
@@ -206,6 +206,9 @@ class EngineRoom(Part):
                 place.trouble = error
                 place.in_a_row += 1
                 self._give_up_hopeless(place, error)
+                if isinstance(error, EngineStuckError):  # another of its kind will do
+                    place.is_wanted = True
+                    self._changed.notify_all()
         if is_new:
             logger.bind(model=served.name).error("engine: {}", error.sentence())
         elif not is_last:
@@ -279,10 +282,15 @@ class EngineRoom(Part):
                 if wanted is None and not self._stop.is_set():
                     self._changed.wait(LOOK_AGAIN_S)
                     wanted = self._wanted()
-            changed = next((name for name in self._places if self._preparer.is_changed(name)), None)
+            changed = next((name for name in self._places if self._is_worth_a_try(name)), None)
             if wanted or changed:
                 return wanted or changed
         return None
+
+    def _is_worth_a_try(self, name: str) -> bool:
+        """Whether files are others now, or an engine ended whose like could not be loaded yet."""
+        served = self._places[name].served
+        return (served is not None and served.is_given_up) or self._preparer.is_changed(name)
 
     def _wanted(self) -> str | None:
         for name, place in self._places.items():

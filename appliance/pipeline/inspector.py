@@ -1,12 +1,12 @@
 """Single pictures that people ask about: read, shown to a model behind the cameras, drawn.
 
-One thread, one picture at a time: five people at once take turns, and the memory that one large
-picture needs is all that is ever needed.
+A few threads, each with one picture at a time, and one picture at a time of each person. So nobody
+waits for a picture of somebody else's that takes long, nor for another model's engine.
 """
 
 import threading
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,8 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.errors import ApplianceError, EngineError, PictureError
-from appliance.pictures import Limits, read_picture
+from appliance.pictures import Limits
+from appliance.pictures.apart import ReaderApart
 from appliance.pipeline.asked import Inspected, RulesOf
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
@@ -26,11 +27,16 @@ from appliance.render.boxes import draw_boxes
 from appliance.tasks import Rules
 from appliance.values import U8, Detections
 
-WAITING_LIMIT = 4  # beside the one at hand
+AT_ONCE = 3  # threads; one model has all of them but one
+WAITING_LIMIT = 4  # of one person, beside the one at hand
+ALL_LIMIT = 8  # of all people, those at hand included
+IDLE_S = 60.0  # without a picture, until the process that reads gives its memory back
 TIME_LIMIT_S = 20.0  # for the engine, cameras before it included
 FLOOR = 0.05  # what scores less is no candidate that a person wants counted
 SHOWN_SIDE = 1920  # pixels of the drawn picture, at most: it is for a page
 QUALITY = 90
+
+NOBODY_WAITS = "nobody waits for this picture any more"
 
 Inspect = Callable[[str, U8, RulesOf], Future[Inspected]]
 
@@ -63,18 +69,51 @@ class Inquiry:
     data: bytes
     model: str
     confidence: float
+    person: str = ""
     answer: Future[Inspection] = field(default_factory=Future)
     engines: Future[Inspected] | None = None
+    _reader: ReaderApart | None = None
+    _has_gone: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def cancel(self) -> None:
-        """Whoever asked has gone; what has not begun does not begin."""
+        """Whoever asked has gone; what has not begun does not begin, and what reads is ended."""
         self.answer.cancel()
-        if self.engines is not None:
-            self.engines.cancel()
+        with self._lock:
+            self._has_gone = True
+            if self._reader is not None:
+                self._reader.end(NOBODY_WAITS)
+            if self.engines is not None:
+                self.engines.cancel()
+
+    def read(self, reader: ReaderApart, limits: Limits) -> U8:
+        """The picture.
+
+        Raises:
+            PictureError: it cannot be read.
+            EngineError: whoever asked has gone.
+        """
+        with self._lock:
+            if self._has_gone:
+                raise EngineError(NOBODY_WAITS)
+            self._reader = reader
+        try:
+            return reader.read(self.data, limits)
+        finally:
+            with self._lock:
+                self._reader = None
+
+    def shown(self, answer: Future[Inspected]) -> Future[Inspected]:
+        """The same, which now is ended with the inquiry."""
+        with self._lock:
+            self.engines = answer
+            if self._has_gone:
+                answer.cancel()
+        return answer
 
 
-class Inspector(Part):
-    """Answers one inquiry after the other.
+class Inspector:
+    """Answers inquiries, some at once.
 
     Args:
         inspect: hands a picture to the loop.
@@ -82,30 +121,44 @@ class Inspector(Part):
     """
 
     def __init__(self, inspect: Inspect, *, limits: Callable[[], Limits]) -> None:
-        super().__init__("inspector")
         self.limits = limits
         self._inspect = inspect
         self._changed = threading.Condition()
-        self._waiting: deque[Inquiry] = deque()
-        self._at_hand = 0
+        self._has_ended = False
+        self._waiting: list[Inquiry] = []
+        self._at_hand: list[Inquiry] = []
+        self._lookers = tuple(_Looker(self, number) for number in range(AT_ONCE))
 
-    @override
+    def start(self) -> None:
+        """Begin; once."""
+        for looker in self._lookers:
+            looker.start()
+
     def stop(self) -> None:
-        """End after the picture at hand; idempotent."""
+        """End after the pictures at hand, of which none is read on; idempotent."""
         with self._changed:
-            super().stop()
+            self._has_ended = True
             for inquiry in self._waiting:
                 inquiry.answer.cancel()
             self._waiting.clear()
             self._changed.notify_all()
+        for looker in self._lookers:
+            looker.stop()
 
-    def ask(self, data: bytes, model: str, confidence: float) -> Inquiry:
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        deadline_s = time.monotonic() + timeout_s
+        ended = [each.join(max(0.0, deadline_s - time.monotonic())) for each in self._lookers]
+        return all(ended)
+
+    def ask(self, data: bytes, model: str, confidence: float, person: str = "") -> Inquiry:
         """Have a picture looked at.
 
         Args:
             data: the file's bytes.
             model: the name of one in use.
             confidence: score from which a detection counts.
+            person: who asks; has one picture looked at after the other.
 
         Returns:
             The inquiry. Its answer may be an ApplianceError: PictureError where it is the
@@ -114,47 +167,55 @@ class Inspector(Part):
         Raises:
             EngineError: too many wait already.
         """
-        inquiry = Inquiry(data, model, confidence)
+        inquiry = Inquiry(data, model, confidence, person)
         with self._changed:
-            if self._stop.is_set() or len(self._waiting) + self._at_hand > WAITING_LIMIT:
+            under_way = [*self._waiting, *self._at_hand]
+            own = sum(each.person == person for each in under_way)
+            if self._has_ended or own > WAITING_LIMIT or len(under_way) >= ALL_LIMIT:
                 raise EngineError("too many pictures wait already", hint="Try again soon.")
             self._waiting.append(inquiry)
             self._changed.notify_all()
         return inquiry
 
-    @override
-    def _run(self) -> None:
-        while (inquiry := self._next()) is not None:
-            answer = inquiry.answer
-            if not answer.set_running_or_notify_cancel():
-                continue
-            try:
-                answer.set_result(self._look(inquiry))
-            except CancelledError:
-                answer.set_exception(EngineError("nobody waits for this picture any more"))
-            except ApplianceError as error:
-                answer.set_exception(error)
-            except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
-                logger.exception("inspection: unexpected error")
-                told = f"the picture cannot be inspected: {type(error).__name__}"
-                answer.set_exception(PictureError(told, hint="Try another one; the log has more."))
-
-    def _next(self) -> Inquiry | None:
+    def next(self, timeout_s: float | None) -> Inquiry | None:
+        """One whose turn it is; None at the end, or where none came in time."""
         with self._changed:
-            self._at_hand = 0
-            self._changed.wait_for(lambda: self._waiting or self._stop.is_set())
-            self._at_hand = 1
-            return None if self._stop.is_set() else self._waiting.popleft()
+            self._changed.wait_for(lambda: self._has_ended or self._due(), timeout_s)
+            inquiry = self._due()
+            if inquiry is not None:
+                self._waiting.remove(inquiry)
+                self._at_hand.append(inquiry)
+            return inquiry
 
-    def _look(self, inquiry: Inquiry) -> Inspection:
+    def done(self, inquiry: Inquiry) -> None:
+        """It has its answer."""
+        with self._changed:
+            self._at_hand.remove(inquiry)
+            self._changed.notify_all()
+
+    def _due(self) -> Inquiry | None:
+        """The first whose person has none at hand, and whose model leaves a thread to others."""
+        persons = {each.person for each in self._at_hand}
+        models = Counter(each.model for each in self._at_hand)
+        for inquiry in self._waiting:
+            if inquiry.person not in persons and models[inquiry.model] < AT_ONCE - 1:
+                return inquiry
+        return None
+
+    def look(self, inquiry: Inquiry, reader: ReaderApart) -> Inspection:
+        """What is seen in the picture.
+
+        Raises:
+            ApplianceError: it cannot be read, or not be looked at.
+        """
         began_s = time.monotonic()
-        picture = read_picture(inquiry.data, self.limits())
+        picture = inquiry.read(reader, self.limits())
         floor = min(FLOOR, inquiry.confidence)
-        inquiry.engines = self._inspect(inquiry.model, picture, partial(_from, floor))
+        answer = inquiry.shown(self._inspect(inquiry.model, picture, partial(_from, floor)))
         try:
-            seen = inquiry.engines.result(TIME_LIMIT_S)
+            seen = answer.result(TIME_LIMIT_S)
         except TimeoutError as error:
-            inquiry.engines.cancel()
+            answer.cancel()
             raise EngineError(
                 f"no answer within {TIME_LIMIT_S:.0f} s: the cameras go first",
                 hint="Try again; with cameras this busy it may take several times.",
@@ -171,6 +232,47 @@ class Inspector(Part):
             total_ms=(time.monotonic() - began_s) * 1000,
             jpeg=jpeg,
         )
+
+
+class _Looker(Part):
+    """One of the threads, with a process of its own that reads."""
+
+    def __init__(self, inspector: Inspector, number: int) -> None:
+        super().__init__(f"inspector-{number}")
+        self._inspector = inspector
+        self._reader = ReaderApart()
+
+    @override
+    def stop(self) -> None:
+        super().stop()
+        self._reader.end("the station ends")
+
+    @override
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            inquiry = self._inspector.next(IDLE_S)
+            if inquiry is None:
+                self._reader.rest()
+                inquiry = None if self._stop.is_set() else self._inspector.next(None)
+            if inquiry is not None:
+                self._answer(inquiry)
+                self._inspector.done(inquiry)
+        self._reader.rest()
+
+    def _answer(self, inquiry: Inquiry) -> None:
+        answer = inquiry.answer
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            answer.set_result(self._inspector.look(inquiry, self._reader))
+        except CancelledError:
+            answer.set_exception(EngineError(NOBODY_WAITS))
+        except ApplianceError as error:
+            answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
+            logger.exception("inspection: unexpected error")
+            told = f"the picture cannot be inspected: {type(error).__name__}"
+            answer.set_exception(PictureError(told, hint="Try another one; the log has more."))
 
 
 def _from(score: float, model: ServedModel) -> Rules:

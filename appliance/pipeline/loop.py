@@ -16,66 +16,29 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Protocol
 
 from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
-from appliance.errors import ApplianceError, DeviceLostError, EngineError, NoNumbersError
-from appliance.geometry import Fit
+from appliance.errors import (
+    ApplianceError,
+    DeviceLostError,
+    EngineError,
+    EngineStuckError,
+    NoNumbersError,
+)
 from appliance.pipeline.asked import Asked, AskedQueue, Inspected, RulesOf, ending
 from appliance.pipeline.heartbeat import Heartbeat
+from appliance.pipeline.in_flight import Frame, InFlight, Lane
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
-from appliance.runtimes import EngineSlot
 from appliance.tasks import Rules
 from appliance.values import U8, Detections, Result
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
 POLL_S = 0.001  # how late a frame may find its free slot while engines work
 FAILURE_PAUSE_S = 1.0
-
-
-class FrameSource(Protocol):
-    """What the loop needs of a camera."""
-
-    def take(self, after_sequence: int) -> Lease | None:
-        """The newest frame past `after_sequence`, or None; never waits."""
-
-
-@dataclass(slots=True)
-class Lane:
-    """One camera and the model that looks at it."""
-
-    key: str
-    source: FrameSource
-    model: str
-    sequence: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """A camera's."""
-
-    lane: Lane
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _InFlight:
-    origin: _Frame | Asked
-    model: ServedModel
-    slot: EngineSlot
-    fit: Fit
-    submitted_ns: int
-
-    def give_back(self) -> None:
-        """The slot is free again, and so is the camera's."""
-        self.model.free.append(self.slot)
-        if isinstance(self.origin, _Frame):
-            self.origin.lease.release()
 
 
 class Loop(Part):
@@ -108,7 +71,7 @@ class Loop(Part):
         self._models: dict[str, ServedModel] = {}
         self._replaced: list[ServedModel] = []  # with frames in flight
         self._wake = threading.Event()
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._at: ServedModel | None = None  # at work, for the message when it fails
         self._at_asked: Asked | None = None  # whose picture it is, where it is no camera's
         self._asked = AskedQueue()
@@ -117,6 +80,7 @@ class Loop(Part):
         self._arrived: deque[tuple[str, ServedModel | None]] = deque()
         self._rules_of: RulesOf = _own_rules
         self._rules_changed = False
+        self._leaving: dict[str, threading.Thread] = {}  # engines that were given up, by model
         self._has_ended = False
 
     @override
@@ -174,7 +138,11 @@ class Loop(Part):
             EngineError: the model is not served now, or too many pictures wait already.
         """
         with self._lock:
-            model = self._models.get(name)
+            model, leaving = self._models.get(name), self._leaving.get(name)
+        if leaving is not None and leaving.is_alive():
+            raise EngineError(
+                f"{name} is still busy with an earlier picture", hint="Try again later."
+            )
         if model is None:
             raise EngineError(
                 f"no engine runs {name} yet", hint="System tells how far it is; try again then."
@@ -205,10 +173,12 @@ class Loop(Part):
         self._at_asked = None
         self._admit()
         self._close_replaced()
+        self._give_up_overdue()
         if self._submit_asked(is_due=True) or self._submit_next() or self._submit_asked():
             return True
         if self._in_flight:
-            return self._finish_one()
+            # A person's picture may take its time: what is waited for so ends by itself.
+            return self._finish_one() or any(job.is_asked for job in self._in_flight)
         self._wake.wait(IDLE_S)
         return True
 
@@ -235,6 +205,34 @@ class Loop(Part):
                 self._replaced.remove(model)
                 model.engine.close()
 
+    def _give_up_overdue(self) -> None:
+        """An engine that a person's picture keeps for too long ends, and somebody brings another.
+
+        Its end may take long as well, so nobody waits for it; until then it gets no picture more.
+        """
+        now_ns = self._clock_ns()
+        overdue = next((job for job in self._in_flight if job.is_overdue(now_ns)), None)
+        if overdue is None:
+            return
+        model = overdue.model
+        error = EngineStuckError(
+            f"a single picture kept the model for over {model.patience_s:.0f} s: it is loaded anew",
+            hint="Nothing to do. Do not show it this picture again.",
+        )
+        for job in [job for job in self._in_flight if job.model is model]:
+            self._in_flight.remove(job)
+            job.give_up(error)
+        model.is_given_up = True
+        leaving = threading.Thread(target=model.engine.close, name="engine-leaves", daemon=True)
+        leaving.start()
+        with self._lock:
+            self._leaving[model.name] = leaving
+            if self._models.get(model.name) is model:
+                del self._models[model.name]
+        if model in self._replaced:
+            self._replaced.remove(model)
+        self._on_failure(model, error)
+
     def _submit_next(self) -> bool:
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
@@ -250,7 +248,7 @@ class Loop(Part):
 
     def _submit(self, lane: Lane, model: ServedModel, lease: Lease) -> None:
         lane.sequence = lease.stamp.sequence
-        self._start(_Frame(lane, lease), model, lease.pixels)
+        self._start(Frame(lane, lease), model, lease.pixels)
         self._asked.gone_before(model.name)
 
     def _submit_asked(self, *, is_due: bool = False) -> bool:
@@ -265,7 +263,7 @@ class Loop(Part):
             self._start(asked, asked.model, asked.fitted)
         return True
 
-    def _start(self, origin: _Frame | Asked, model: ServedModel, picture: U8) -> None:
+    def _start(self, origin: Frame | Asked, model: ServedModel, picture: U8) -> None:
         slot = model.free.popleft()
         self._at = model
         try:
@@ -274,18 +272,18 @@ class Loop(Part):
             model.engine.submit(slot)
         except BaseException:
             model.free.append(slot)
-            if isinstance(origin, _Frame):
+            if isinstance(origin, Frame):
                 origin.lease.release()
             raise
         fit = origin.fit if isinstance(origin, Asked) else fit
-        self._in_flight.append(_InFlight(origin, model, slot, fit, submitted_ns))
+        self._in_flight.append(InFlight(origin, model, slot, fit, submitted_ns))
 
     def _finish_one(self) -> bool:
-        """One model's oldest result; False where none is there soon enough.
+        """The oldest result of one queue; False where none is there soon enough.
 
         While a slot is free, soon is very soon: a frame may come for it.
         """
-        oldest = {job.model.name: job for job in reversed(self._in_flight)}
+        oldest = {job.queue: job for job in reversed(self._in_flight)}
         nothing_else = len(oldest) == 1 and not any(m.free for m in self._models.values())
         for job in oldest.values():
             self._at = job.model
@@ -302,7 +300,7 @@ class Loop(Part):
                 return True
         return False
 
-    def _finish(self, job: _InFlight) -> None:
+    def _finish(self, job: InFlight) -> None:
         try:
             ready_ns = self._clock_ns()
             if isinstance(job.origin, Asked):
@@ -312,7 +310,7 @@ class Loop(Part):
         finally:
             job.give_back()
 
-    def _publish(self, job: _InFlight, frame: _Frame, ready_ns: int) -> None:
+    def _publish(self, job: InFlight, frame: Frame, ready_ns: int) -> None:
         model, lease, unknown = job.model, frame.lease, ""
         try:
             detections = model.task.finish(job.slot.outputs, job.fit, model.rules_in_force)
@@ -331,7 +329,7 @@ class Loop(Part):
         self._on_result(result, lease)
 
     @staticmethod
-    def _answer(job: _InFlight, asked: Asked, ready_ns: int) -> None:
+    def _answer(job: InFlight, asked: Asked, ready_ns: int) -> None:
         model = job.model
         asked.answer.set_result(
             Inspected(
@@ -365,10 +363,7 @@ class Loop(Part):
             self._has_ended = True
         self._asked.end()
         for job in self._in_flight:
-            if isinstance(job.origin, Asked):
-                job.origin.answer.set_exception(ending())
-            else:
-                job.origin.lease.release()
+            job.give_up(ending())
         self._in_flight.clear()
         arrived = (model for _, model in self._arrived if model is not None)
         for model in (*self._models.values(), *self._replaced, *arrived):

@@ -8,6 +8,8 @@ from appliance.letterbox import Letterbox
 from appliance.runtimes import EngineSlot
 from appliance.tasks import Rules, Task
 
+PATIENCE_S = 10.0  # with one single picture; a slow engine gets more
+
 
 @dataclass(slots=True, eq=False)
 class ServedModel:
@@ -21,6 +23,8 @@ class ServedModel:
         rules: thresholds and suppression, by the settings.
         rules_in_force: those, or what a person has put in their place.
         labels: class names in the order of class ids.
+        patience_s: for how long a single picture may keep the engine.
+        is_given_up: it was kept for longer, and serves no more.
         free: slots that nothing waits for.
     """
 
@@ -30,6 +34,8 @@ class ServedModel:
     letterbox: Letterbox
     rules: Rules
     labels: tuple[str, ...] = ()
+    patience_s: float = PATIENCE_S
+    is_given_up: bool = False
     rules_in_force: Rules = field(init=False)
     free: deque[EngineSlot] = field(init=False)
 

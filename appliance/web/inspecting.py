@@ -9,6 +9,7 @@ nothing is written to disk.
 
 import asyncio
 import base64
+from collections import Counter
 from typing import Any
 
 import cv2
@@ -17,15 +18,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import EngineError, PictureError, SettingsError, SourceError
-from appliance.pipeline.inspector import WAITING_LIMIT, Inquiry, Inspection, Inspector
+from appliance.pipeline.inspector import (
+    ALL_LIMIT,
+    WAITING_LIMIT,
+    Inquiry,
+    Inspection,
+    Inspector,
+)
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import U8
+from appliance.web.gate import SESSION_KEY
 from appliance.web.telling import TooLargeError, telling
 
 CAMERA_S = 5.0  # for a camera's next picture
 CAMERA_QUALITY = 95
 GONE = 499  # nobody is there to read it
-AT_A_TIME = WAITING_LIMIT + 1  # pictures that are being sent, wait, or are looked at
+AT_A_TIME = WAITING_LIMIT + 1  # pictures of one person that are sent, wait, or are looked at
 
 
 class Inspecting:
@@ -42,7 +50,7 @@ class Inspecting:
         self.limits = inspector.limits
         self._inspector = inspector
         self._snapshots = snapshots
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()  # by person
 
     def router(self) -> APIRouter:
         """The routes, below the base path."""
@@ -56,15 +64,17 @@ class Inspecting:
     async def inspect(self, request: Request) -> Response:
         """What a model sees in the picture that was sent."""
         model, confidence = _question(request, self.models)
-        if self._under_way >= AT_A_TIME:
+        person = str(request.scope[SESSION_KEY].user)
+        if self._under_way[person] >= AT_A_TIME or self._under_way.total() >= ALL_LIMIT:
             raise EngineError("too many pictures wait already", hint="Try again soon.")
-        self._under_way += 1
+        self._under_way[person] += 1
         try:
             data = await self._body(request)
-            inquiry = self._inspector.ask(data, model, confidence)
+            inquiry = self._inspector.ask(data, model, confidence, person)
             found = await _unless_gone(request, inquiry)
         finally:
-            self._under_way -= 1
+            self._under_way[person] -= 1
+            self._under_way += Counter()  # forgets who has none
         if found is None:
             return Response(status_code=GONE)
         return JSONResponse(document(found, model, confidence))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.hostile import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
+from tests.support.hostile_cameras import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
 from tests.support.process import PATIENCE_S, seeing
 from tests.support.refusing import answering, head
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 from loguru import logger
 
-from appliance.errors import ApplianceError, DeviceLostError, EngineError, ModelError
+from appliance.errors import (
+    ApplianceError,
+    DeviceLostError,
+    EngineError,
+    EngineStuckError,
+    ModelError,
+)
 from appliance.pipeline import engine_room
 from appliance.pipeline.engine_room import (
     DOUBT_S,
@@ -505,3 +511,36 @@ def test_files_that_change_are_looked_at_again(bench, monkeypatch):
     assert one.run()["m"].state is FAILED
     one.changed.add("m")
     wait_until(lambda: one.readings()["m"].state is RUNNING)
+
+
+def test_an_engine_that_a_picture_kept_for_too_long_is_loaded_anew(bench, log):
+    """By the same backend: it is not to blame, and nothing else may run the model."""
+    one = bench(m=lambda *_: iter([prepared("m")]))
+    one.run()
+    one.fail(EngineStuckError("a single picture kept the model"))
+    wait_until(lambda: len(one.installed) == 2)
+    reading = one.settled()["m"]
+    assert reading.state is RUNNING
+    assert (reading.failures, reading.replacements) == (1, 1)
+    assert one.without == [set(), set()]
+    assert any("kept the model" in line for line in log)
+
+
+def test_where_it_cannot_be_loaded_anew_at_once_it_is_tried_again(bench, monkeypatch):
+    """The engine that ended may still hold its memory; no camera stays blind for that."""
+    monkeypatch.setattr(engine_room, "LOOK_AGAIN_S", 0.05)
+    tries = []
+
+    def prepare(*_):
+        tries.append(1)
+        if len(tries) in {2, 3}:
+            raise EngineError("no memory")
+        yield prepared("m")
+
+    one = bench(m=prepare)
+    one.run()
+    one.installed[-1].is_given_up = True
+    one.fail(EngineStuckError("a single picture kept the model"))
+    wait_until(lambda: len(one.installed) == 2)
+    assert len(tries) == 4
+    assert one.settled()["m"].state is RUNNING

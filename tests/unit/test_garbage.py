@@ -17,7 +17,8 @@ from appliance.capture.reading import Reading
 from appliance.capture.timing import FrameMeter, Timing
 from appliance.engines import cpu
 from appliance.errors import EngineError, PictureError, SourceError
-from appliance.pictures import Limits, read_picture
+from appliance.pictures import Limits
+from appliance.pictures.pixels import read_picture
 from appliance.runtimes import EngineOptions
 from appliance.stores.database import Database
 from tests.support.scripted import ScriptedCapture, scripted_source

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -168,8 +169,13 @@ def test_too_many_at_once_are_told_to_come_again(monkeypatch):
 
 def test_who_goes_away_takes_the_question_along():
     """The page was closed: the engine is not asked any more, and the place is free."""
-    never = Future()
-    with looking(lambda *_: never) as web:
+    never, was_asked = Future(), threading.Event()
+
+    def look(*_):
+        was_asked.set()
+        return never
+
+    with looking(look) as web:
 
         async def leave():
             sent = [
@@ -179,8 +185,7 @@ def test_who_goes_away_takes_the_question_along():
 
             async def receive():
                 if len(sent) == 1:
-                    inspector = web.parts.inspecting._inspector
-                    await asyncio.to_thread(wait_until, lambda: not inspector._waiting)
+                    await asyncio.to_thread(was_asked.wait, 30)
                 return sent.pop(0)
 
             async def send(message):
@@ -207,7 +212,7 @@ def test_who_goes_away_takes_the_question_along():
         asyncio.run(leave())
         assert answers[0]["status"] == inspecting_module.GONE
         wait_until(never.cancelled)
-        assert web.parts.inspecting._under_way == 0
+        assert not web.parts.inspecting._under_way
 
 
 def test_a_cameras_next_picture_comes_as_a_jpeg():

@@ -14,7 +14,7 @@ from appliance.errors import EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pipeline import inspector as inspector_module
 from appliance.pipeline.asked import Inspected
-from appliance.pipeline.inspector import SHOWN_SIDE, WAITING_LIMIT, Inspector
+from appliance.pipeline.inspector import AT_ONCE, SHOWN_SIDE, WAITING_LIMIT, Inspector
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import Detections
 from tests.support.fakes import (
@@ -25,6 +25,7 @@ from tests.support.fakes import (
     served,
     wait_until,
 )
+from tests.support.hostile_pictures import slow_jpeg
 from tests.support.people import blank_png, blurred_noise, encoded, upright
 
 PATIENCE_S = 10
@@ -286,3 +287,64 @@ def test_who_gives_up_waiting_for_a_camera_leaves_nothing_behind():
     for _ in range(100):
         snapshots.ask("gate").cancel()
     assert len(snapshots._waiting["gate"]) == 1
+
+
+def test_nobody_waits_for_another_persons_picture_that_takes_long(make):
+    """A small picture is answered while somebody else's is still read."""
+    one = make(lambda *_: done(seen()))
+    slow = [one.ask(slow_jpeg(), "m", 0.5, "otto") for _ in range(3)]
+    small = one.ask(encoded(upright(), "PNG"), "m", 0.5, "olga")
+    assert small.answer.result(PATIENCE_S)
+    assert not any(each.answer.done() for each in slow)
+    for each in slow:
+        each.cancel()
+
+
+def test_who_goes_away_while_a_picture_is_read_ends_the_reading(make):
+    """Nothing works on for somebody who has left, and their next picture is read at once."""
+    one = make(lambda *_: done(seen()))
+    slow = one.ask(slow_jpeg(), "m", 0.5)
+    wait_until(lambda: slow._reader is not None and slow._reader._process is not None)
+    slow.cancel()
+    assert one.ask(encoded(upright(), "PNG"), "m", 0.5).answer.result(PATIENCE_S)
+    with pytest.raises(EngineError, match="nobody waits"):
+        slow.answer.result(PATIENCE_S)
+
+
+def test_a_model_that_does_not_answer_keeps_nobody_from_another(make):
+    """However many people ask it."""
+    never = Future()
+    one = make(lambda name, *_: never if name == "stuck" else done(seen()))
+    data = encoded(upright(), "PNG")
+    stuck = [one.ask(data, "stuck", 0.5, person) for person in "abcd"]
+    wait_until(lambda: sum(each.engines is never for each in stuck) == AT_ONCE - 1)
+    assert one.ask(data, "m", 0.5, "e").answer.result(PATIENCE_S)
+    never.set_exception(EngineError("at last"))
+
+
+def test_one_person_leaves_room_for_others(make):
+    """The queue is not full for everybody because one person fills it."""
+    gate = threading.Event()
+
+    def inspect(*_):
+        assert gate.wait(PATIENCE_S)
+        return done(seen())
+
+    one = make(inspect)
+    data = encoded(upright(), "PNG")
+    many = [one.ask(data, "m", 0.5, "otto") for _ in range(1 + WAITING_LIMIT)]
+    with pytest.raises(EngineError, match="too many pictures"):
+        one.ask(data, "m", 0.5, "otto")
+    other = one.ask(data, "m", 0.5, "olga")
+    gate.set()
+    assert all(each.answer.result(PATIENCE_S) for each in [*many, other])
+
+
+def test_without_pictures_the_process_that_reads_gives_its_memory_back(make, monkeypatch):
+    """The next picture starts it again."""
+    monkeypatch.setattr(inspector_module, "IDLE_S", 0.2)
+    one = make(lambda *_: done(seen()))
+    data = encoded(upright(), "PNG")
+    for _ in range(2):
+        assert one.ask(data, "m", 0.5).answer.result(PATIENCE_S)
+        wait_until(lambda: not any(each._reader._process for each in one._lookers))

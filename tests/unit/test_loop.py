@@ -17,7 +17,8 @@ from appliance.optimizer.fittings import letterbox_of, rules_of
 from appliance.optimizer.heads import Head
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.loop import IDLE_S, Lane, Loop
+from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.loop import IDLE_S, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
 from appliance.runtimes import EngineOptions

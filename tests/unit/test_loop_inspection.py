@@ -11,7 +11,8 @@ from appliance.errors import DeviceLostError, EngineError, NoNumbersError
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.asked import ASKED_LIMIT, FRAMES_BEFORE
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.loop import Lane, Loop
+from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.loop import Loop
 from appliance.pipeline.overrides import Detecting
 from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
 

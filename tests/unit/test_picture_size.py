@@ -18,7 +18,7 @@ from appliance.ffmpeg import FFMPEG
 from appliance.settings.process import share_heaps
 from appliance.values import CameraState
 from tests.support.cameras import RtspServer, jpeg, numbered_frame, wait_until, why_no_rtsp
-from tests.support.hostile import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
+from tests.support.hostile_cameras import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
 from tests.support.refusing import answering
 
 BOUND_MB = 50

@@ -15,6 +15,7 @@ from appliance.app.preparer import Preparer
 from appliance.engines import cpu
 from appliance.errors import DeviceError, EngineError, ModelError
 from appliance.optimizer.sidecar import read_sidecar, write_sidecar
+from appliance.pipeline.served import PATIENCE_S
 from appliance.settings import load
 from tests.support.process import MODEL, run, station_environ
 from tests.support.videos import write_pictures
@@ -38,6 +39,14 @@ def spoil(preparer, backend=cpu.ENGINE):
     engine = read_sidecar(shelf.cache._place(key), key)
     engine.path.write_bytes(b"of another library's version")
     write_sidecar(engine)
+
+
+def held(preparer, memory_bytes):
+    """Make the engine one that held so much when it was verified."""
+    library, shelf = preparer._library, preparer._shelf
+    key = shelf.key(library.card(MODEL), library.weights(MODEL), cpu.ENGINE)
+    engine = read_sidecar(shelf.cache._place(key), key)
+    write_sidecar(replace(engine, memory_bytes=memory_bytes))
 
 
 def bring_up(preparer, progress=lambda *_: None, *, without=frozenset()):
@@ -85,6 +94,21 @@ def test_no_build_begins_once_the_station_ends(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_same_engine_is_loaded_again_only_where_it_was_given_up(preparer):
+    """One that serves is kept; one that a picture kept for too long is replaced by its like."""
+    bring_up(preparer)
+    kept, *_ = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    again, *_ = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    assert again.served is kept.served
+    kept.served.is_given_up = True
+    anew, *_ = preparer.prepare(MODEL, lambda *_: None, frozenset())
+    assert anew.served is not kept.served
+    assert anew.served.patience_s >= PATIENCE_S
+    for each in (kept, anew):
+        each.served.engine.close()
+
+
+@pytest.mark.slow
 def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(preparer, tmp_path):
     """Names in the file's metadata are shown; one too few is told, and no error (O-10)."""
     place = tmp_path / "state" / "models" / MODEL
@@ -98,6 +122,10 @@ def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(prepa
     assert prepared.notice == (
         "labels: expected 2 names for the model's classes, got 1 from the model file"
     )
+    onnx.helper.set_model_props(model, {"names": "__import__('os').system('true')"})
+    onnx.save(model, place / "model.onnx")
+    (prepared,) = bring_up(preparer)
+    assert "cannot be read" in prepared.notice
     (place / "labels.txt").write_text("red\ngreen\n")
     (prepared,) = bring_up(preparer)
     assert (prepared.served.labels, prepared.notice) == (("red", "green"), "")
@@ -234,6 +262,7 @@ def test_what_is_required_is_not_replaced(gpu_box):
 def test_more_memory_than_allowed_is_refused_with_figures(preparer):
     """What the engine held when it was verified is compared with the setting."""
     bring_up(preparer)
+    held(preparer, 5_000_000)  # measured, a model this small may hold nothing of its own
     preparer._loader._budget._limit_bytes = 1
     with pytest.raises(EngineError, match="APPLIANCE_ENGINE__MEMORY_MB allows"):
         bring_up(preparer)

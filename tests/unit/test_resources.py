@@ -1,6 +1,8 @@
 """What is left of a machine by control groups and affinity: files as kernels write them."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import psutil
@@ -152,3 +154,21 @@ def test_the_check_says_which_limit_holds(monkeypatch):
     assert told["Processor"] == "1 core of 32, by its CPU affinity"
     monkeypatch.setattr(assembly.resources, "cores", lambda: Cores(4, 8, 8, Limit.MACHINE))
     assert assembly.hardware()["Processor"] == "4 cores"
+
+
+@pytest.mark.parametrize("free_mb", [100, 400])
+def test_a_process_that_keeps_within_memory_fails_before_others_do(free_mb):
+    """An allocation of more than is free ends in a sentence, and not by the kernel's hand."""
+    script = (
+        "from appliance import resources\n"
+        f"here = resources.Memory(10**9, {free_mb} * 10**6, 10**10, resources.Limit.GROUP)\n"
+        "resources.memory = lambda: here\n"
+        "resources.keep_within_memory()\n"
+        f"bytearray({free_mb - 50} * 10**6)\n"
+        "try:\n"
+        f"    bytearray({free_mb + 50} * 10**6)\n"
+        "except MemoryError:\n"
+        "    print('no memory')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "no memory\n"

@@ -18,7 +18,8 @@ from appliance.pipeline.encoder import LiveEncoder
 from appliance.pipeline.engine_room import EngineRoom, Prepared
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
-from appliance.pipeline.loop import IDLE_S, Lane, Loop
+from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.loop import IDLE_S, Loop
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station

@@ -9,7 +9,8 @@ import pytest
 
 from appliance.capture.contract import CameraSpec
 from appliance.capture.diagnosis import why_not
-from appliance.pictures import Limits, read_picture
+from appliance.pictures import Limits
+from appliance.pictures.pixels import read_picture
 from appliance.settings import SettingsProblems, load
 from appliance.texts import LANGUAGES, Languages, Texts, upkeep
 from appliance.texts.extraction import sentences, template
