@@ -4,12 +4,12 @@
 """
 
 from appliance.settings.camera import Camera
+from appliance.settings.kiosk import Kiosk
 from appliance.settings.loading import Loaded, Row, effective, load, load_paths
 from appliance.settings.model import (
     Auth,
     Detection,
     Engine,
-    Kiosk,
     Live,
     Log,
     Paths,
@@ -18,7 +18,13 @@ from appliance.settings.model import (
     Web,
 )
 from appliance.settings.problems import Problem, SettingsProblems
-from appliance.settings.process import begin_temporary, call_directly, environment, prepare_process
+from appliance.settings.process import (
+    begin_temporary,
+    call_directly,
+    environment,
+    keep_files_private,
+    prepare_process,
+)
 from appliance.settings.users import Role, User
 
 __all__ = [
@@ -43,6 +49,7 @@ __all__ = [
     "call_directly",
     "effective",
     "environment",
+    "keep_files_private",
     "load",
     "load_paths",
     "prepare_process",
