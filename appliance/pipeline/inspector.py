@@ -26,7 +26,7 @@ from appliance.render.boxes import draw_boxes
 from appliance.tasks import Rules
 from appliance.values import U8, Detections
 
-WAITING_LIMIT = 4  # beside the one at hand
+WAITING_LIMIT = 5  # beside the one at hand
 TIME_LIMIT_S = 20.0  # for the engine, cameras before it included
 FLOOR = 0.05  # what scores less is no candidate that a person wants counted
 SHOWN_SIDE = 1920  # pixels of the drawn picture, at most: it is for a page

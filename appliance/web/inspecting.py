@@ -9,6 +9,7 @@ nothing is written to disk.
 
 import asyncio
 import base64
+from collections import Counter
 from typing import Any
 
 import cv2
@@ -20,12 +21,14 @@ from appliance.errors import EngineError, PictureError, SettingsError, SourceErr
 from appliance.pipeline.inspector import WAITING_LIMIT, Inquiry, Inspection, Inspector
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import U8
+from appliance.web.gate import HOLDER_KEY
 from appliance.web.telling import TooLargeError, telling
 
 CAMERA_S = 5.0  # for a camera's next picture
 CAMERA_QUALITY = 95
 GONE = 499  # nobody is there to read it
 AT_A_TIME = WAITING_LIMIT + 1  # pictures that are being sent, wait, or are looked at
+OF_ONE = AT_A_TIME - 1  # of these, so that nobody takes every place
 
 
 class Inspecting:
@@ -42,7 +45,7 @@ class Inspecting:
         self.limits = inspector.limits
         self._inspector = inspector
         self._snapshots = snapshots
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
 
     def router(self) -> APIRouter:
         """The routes, below the base path."""
@@ -56,15 +59,17 @@ class Inspecting:
     async def inspect(self, request: Request) -> Response:
         """What a model sees in the picture that was sent."""
         model, confidence = _question(request, self.models)
-        if self._under_way >= AT_A_TIME:
+        holder = request.scope[HOLDER_KEY]
+        if self._under_way.total() >= AT_A_TIME or self._under_way[holder] >= OF_ONE:
             raise EngineError("too many pictures wait already", hint="Try again soon.")
-        self._under_way += 1
+        self._under_way[holder] += 1
         try:
             data = await self._body(request)
             inquiry = self._inspector.ask(data, model, confidence)
             found = await _unless_gone(request, inquiry)
         finally:
-            self._under_way -= 1
+            self._under_way[holder] -= 1
+            self._under_way += Counter()  # forgets those who have none
         if found is None:
             return Response(status_code=GONE)
         return JSONResponse(document(found, model, confidence))
