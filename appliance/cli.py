@@ -33,6 +33,7 @@ from appliance.settings import (
     effective,
     environment,
     forget_foreign_variables,
+    keep_files_private,
     load,
     load_paths,
     prepare_process,
@@ -67,8 +68,13 @@ def main() -> None:
     app()
 
 
-def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
-    """Settings, folders, log, in this order; nothing heavy is imported before."""
+def _start(environ: Mapping[str, str], *, shares: bool = False) -> tuple[Loaded, Ring]:
+    """Settings, folders, log, in this order; nothing heavy is imported before.
+
+    Args:
+        environ: of this process.
+        shares: what is made is for others too, who may read it as far as the umask lets them.
+    """
     forgotten = forget_foreign_variables()
     try:
         loaded = load(environ)
@@ -76,6 +82,8 @@ def _start(environ: Mapping[str, str]) -> tuple[Loaded, Ring]:
         from appliance.app.assembly import with_wrong_choices
 
         raise with_wrong_choices(error) from None
+    if not shares:
+        keep_files_private()
     prepare_process(loaded.settings.paths)
     claim_state(loaded.settings.paths.state)
     ring = Ring()
@@ -172,7 +180,7 @@ def build(
 ) -> None:
     """Make each model's engine and prove that it sees what the original sees."""
     environ = environment()
-    loaded, _ = _start(environ)
+    loaded, _ = _start(environ, shares=instead is not None)
     settings = loaded.settings
     if instead is not None:
         paths = settings.paths.model_copy(update={"cache": instead.absolute()})

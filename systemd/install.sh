@@ -90,7 +90,7 @@ units() {
     install -D -m 644 -t "$DESTDIR$UNIT_DIR/${folder#systemd/}" "$folder"/*.conf
   done
   install -D -m 644 -t "$DESTDIR$SHARE_DIR/options" systemd/options/*.conf
-  install -D -m 644 -t "$DESTDIR$SHARE_DIR" systemd/watchdog.conf
+  install -D -m 644 -t "$DESTDIR$SHARE_DIR" systemd/watchdog.conf systemd/kiosk-page.sh
   install -D -m 755 systemd/appliance.sh "$DESTDIR/usr/bin/appliance"
   install -D -m 644 systemd/sysusers.conf "$DESTDIR/usr/lib/sysusers.d/vision-appliance.conf"
 }
@@ -104,11 +104,17 @@ configuration() { # what a person has written stays
     install -m 600 .env.example "$DESTDIR$CONFIG_DIR/appliance.env"
 }
 
+kiosk_key() { # one for each host: never in what is made below DESTDIR, for many
+  file=$CONFIG_DIR/credentials/kiosk__key
+  [ -e "$file" ] || (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$file")
+}
+
 usable_python
 release
 units
 configuration
 if [ -z "$DESTDIR" ]; then
+  kiosk_key
   systemd-sysusers vision-appliance.conf
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
 fi

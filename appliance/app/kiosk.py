@@ -11,7 +11,7 @@ from appliance.app.servers import Server, configuration, listen_on
 from appliance.settings import Kiosk as KioskSettings
 from appliance.settings import Settings
 from appliance.texts import Languages
-from appliance.web.kiosk import kiosk_application
+from appliance.web.kiosk import KioskKey, kiosk_application
 from appliance.web.live import LiveHub
 from appliance.web.reach import Reach
 from appliance.web.templates import Pages
@@ -49,7 +49,10 @@ class Kiosk:
     ) -> None:
         pages = Pages(base="", station_name=settings.station.name, version=__version__)
         config = configuration()
-        config.app = kiosk_application(hub, pages, languages, Reach(settings.web).places)
+        if settings.kiosk.key is not None:
+            key = KioskKey(settings.kiosk.key.get_secret_value())
+            places = Reach(settings.web).places
+            config.app = kiosk_application(hub, pages, languages, places, key)
         self._server = Server(config, leaving=lambda: None)
         self._listener = listener
 

@@ -4,12 +4,12 @@
 """
 
 from appliance.settings.camera import Camera
+from appliance.settings.kiosk import Kiosk
 from appliance.settings.loading import Loaded, Row, effective, load, load_paths
 from appliance.settings.model import (
     Auth,
     Detection,
     Engine,
-    Kiosk,
     Live,
     Log,
     Paths,
@@ -22,6 +22,7 @@ from appliance.settings.process import (
     begin_temporary,
     environment,
     forget_foreign_variables,
+    keep_files_private,
     prepare_process,
 )
 from appliance.settings.users import Role, User
@@ -48,6 +49,7 @@ __all__ = [
     "effective",
     "environment",
     "forget_foreign_variables",
+    "keep_files_private",
     "load",
     "load_paths",
     "prepare_process",

@@ -164,6 +164,13 @@ def _contradictions(settings: Settings, wrong: AbstractSet[str]) -> Iterator[Pro
             "is set, but not the header with the person's name",
             expected="APPLIANCE_AUTH__PROXY_HEADER as well",
         )
+    has_key = settings.kiosk.key is not None or "APPLIANCE_KIOSK__KEY" in wrong
+    if settings.kiosk.port and not has_key:
+        yield Problem.of(
+            by_name["APPLIANCE_KIOSK__PORT"],
+            "is set, but no key: every program of this host could see the pictures",
+            expected="APPLIANCE_KIOSK__KEY as well, from a file; docs/kiosk.md tells how",
+        )
 
 
 def _origins(settings: Settings, found: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from appliance.settings.forms import (
     Networks,
     check_token,
 )
+from appliance.settings.kiosk import Kiosk
 from appliance.settings.secrets import HASH_COMMAND
 from appliance.settings.tokens import TOKEN_COMMAND, Tokens
 from appliance.settings.users import Role, Users
@@ -321,19 +322,6 @@ class Inspect(Section):
     )
 
 
-class Kiosk(Section):
-    """The live view on the box's own screen."""
-
-    port: int = setting(
-        0,
-        "Port on the loopback where a browser on the box itself shows Live, full screen, without "
-        "a login; 0 shows nothing.",
-        example="8081",
-        ge=0,
-        le=65535,
-    )
-
-
 class Paths(Section):
     """Where files are kept."""
 
@@ -410,6 +398,6 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every secret as plain text, for the redactor of the logs and for nothing else."""
         held = [camera.password for camera in self.cameras.values()]
-        held += [self.auth.metrics_token, *(user.hash for user in self.auth.users)]
+        held += [self.auth.metrics_token, self.kiosk.key, *(user.hash for user in self.auth.users)]
         held += [token.hash for token in self.auth.tokens]
         return tuple(secret.get_secret_value() for secret in held if secret is not None)

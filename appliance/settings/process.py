@@ -132,6 +132,14 @@ def capture_options(own: str = "") -> str:
     return "|".join(f"{name};{value}" for name, value in (_FFMPEG | dict(pairs)).items())
 
 
+def keep_files_private() -> None:
+    """From now on, what this process and its children make is for its own user alone.
+
+    A folder that was there before may be open to others; units and containers set the same.
+    """
+    os.umask(0o077)
+
+
 def begin_temporary(paths: Paths, *, environ: MutableMapping[str, str] | None = None) -> None:
     """Give this process an empty folder for temporary files; call once the state is its own.
 

@@ -17,9 +17,6 @@ from appliance.errors import ApplianceError
 HASH_COMMAND = "appliance user hash"
 """What a person runs to make a hash."""
 
-DUMMY_HASH = f"argon2id.v=19.m=65536~t=3~p=4.{'A' * 22}.{'A' * 43}"
-"""No password is known that has it; verified for unknown users, so that they take as long."""
-
 _HASH = re.compile(
     r"argon2id\.v=19\.m=(?P<memory_kib>[1-9]\d{0,6})~t=(?P<passes>[1-9]\d?)~p=(?P<lanes>[1-9]\d?)"
     r"\.(?P<salt>[A-Za-z0-9+/]{11,86})\.(?P<digest>[A-Za-z0-9+/]{43})"
@@ -52,6 +49,12 @@ def verify_password(hash_text: str, password: str) -> bool:
             f"the password could not be checked: {error}",
             hint="the box is short of memory; try again, or give it more",
         ) from error
+
+
+def dummy_like(hash_text: str) -> str:
+    """A hash that takes as long to check as this one, and that no password is known to have."""
+    cost = normalized(hash_text).rpartition(".")[0].rpartition(".")[0]
+    return f"{cost}.{'A' * 22}.{'A' * 43}"
 
 
 def is_hash(text: str) -> bool:

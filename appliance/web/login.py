@@ -6,8 +6,10 @@ When a password may be tried is the throttle's to say.
 """
 
 import asyncio
+import hashlib
 import math
 import os
+import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from appliance.errors import ApplianceError
 from appliance.settings import Role, User
-from appliance.settings.secrets import DUMMY_HASH, verify_password
+from appliance.settings.secrets import dummy_like, verify_password
 from appliance.stores import Audit
 from appliance.texts import marked
 from appliance.web.asgi import header, texts_of
@@ -32,6 +34,7 @@ from appliance.web.throttle import Throttle, network_of
 CHECKS_AT_A_TIME = 2
 CHECKS_WAITING = 16  # beyond those two; a few seconds' worth on a small box
 CHECKS_OF_ONE = 6  # of all these: of one address, and of one user
+CHECKS_KEPT = 4  # beyond all these, for users at addresses where they signed in before
 BUSY_S = 5  # when to come again where even these are taken
 WRONG = marked("User or password is wrong.")
 TOO_OFTEN = marked("Too many wrong passwords.")
@@ -87,6 +90,8 @@ class Login:
         self._people = {
             user.name: _Person(user.name, user.role, user.hash.get_secret_value()) for user in users
         }
+        self._dummies = [dummy_like(each.hash_text) for each in self._people.values()]
+        self._key = secrets.token_bytes(16)
         self._sessions = sessions
         self._policy = policy
         self._pages = pages
@@ -124,8 +129,9 @@ class Login:
         if wait_s := self._throttle.enter(user, address):
             return self._page(request, TOO_OFTEN, user=user, status=429, wait_s=wait_s)
         person = self._people.get(user)
+        hash_text = person.hash_text if person is not None else self._dummy(user)
         try:
-            right = await self._is_right(person, password, (network_of(address), user))
+            right = await self._is_right(hash_text, password, (network_of(address), user))
         except ApplianceError as error:
             logger.error("sign-in: {}", error.sentence())
             return self._page(request, error.sentence(), user=user, status=503)
@@ -175,13 +181,27 @@ class Login:
         self._audit.note("sign_in_refused", user=name, address=address, detail=detail)
 
     def _is_busy(self, user: str, address: str) -> bool:
-        """Whether as many passwords are checked as may be, or as one address or user may have."""
-        networks, users = zip(*self._under_way, strict=True) if self._under_way else ((), ())
-        own = max(networks.count(network_of(address)), users.count(user))
-        return own >= CHECKS_OF_ONE or len(users) >= CHECKS_AT_A_TIME + CHECKS_WAITING
+        """Whether as many passwords are checked as may be, or as one address or user may have.
 
-    async def _is_right(self, person: _Person | None, password: str, who: tuple[str, str]) -> bool:
-        hash_text = person.hash_text if person is not None else DUMMY_HASH
+        Where a user has signed in before, what others try at them elsewhere takes no place away.
+        """
+        networks, users = zip(*self._under_way, strict=True) if self._under_way else ((), ())
+        own, most = networks.count(network_of(address)), CHECKS_AT_A_TIME + CHECKS_WAITING
+        if self._throttle.knows(user, address):
+            most += CHECKS_KEPT
+        else:
+            own = max(own, users.count(user))
+        return own >= CHECKS_OF_ONE or len(users) >= most
+
+    def _dummy(self, user: str) -> str:
+        """What is checked for a name that nobody has; none where there is nobody at all."""
+        if not self._dummies:
+            return ""
+        name = user.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(name, key=self._key, digest_size=8).digest()
+        return self._dummies[int.from_bytes(digest) % len(self._dummies)]
+
+    async def _is_right(self, hash_text: str, password: str, who: tuple[str, str]) -> bool:
         self._under_way.append(who)
         try:
             event_loop = asyncio.get_running_loop()

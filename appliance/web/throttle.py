@@ -141,6 +141,10 @@ class Throttle:
         ceilings = self._ceilings_of(user, address, now_s)
         return max([0.0, turn_s - now_s, *(ceiling.wait_s(now_s) for ceiling in ceilings)])
 
+    def knows(self, user: str, address: str) -> bool:
+        """Whether this user has signed in from there."""
+        return self._is_known(user[:NAME_LETTERS], network_of(address))
+
     def succeeded(self, user: str, address: str) -> None:
         """The password was right: this address's failures at this user count no more.
 

@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from appliance.texts.languages import FOLDER
 from tests.support.browser import CHROMIUM, SETTLED_MS, browsing, until
+from tests.support.kiosk import let_in
 from tests.support.models import paint
 from tests.support.people import blurred_noise, encoded
 from tests.support.process import free_port, seeing, started, station_environ
@@ -199,6 +200,7 @@ def test_the_kiosk_is_german_where_its_browser_is(station):
     """The same rule holds on the box's own screen."""
     kiosk = f"http://127.0.0.1:{station.environ['APPLIANCE_KIOSK__PORT']}"
     with browsing(kiosk, locale="de-DE") as seen:
+        let_in(seen.page, kiosk)
         seen.page.goto(f"{kiosk}/")
         seen.page.get_by_text("Jetzt im Bild").first.wait_for(timeout=SETTLED_MS)
         assert leftovers(seen.page) == set()
@@ -266,6 +268,7 @@ def test_the_kiosk_tells_the_stations_address_while_it_has_no_picture(tmp_path):
     with started(environ, tmp_path / "log") as station:
         station.wait_until(lambda: "kiosk: " in station.log.read_text())
         with browsing(kiosk) as seen:
+            let_in(seen.page, kiosk)
             seen.page.goto(f"{kiosk}/")
             place = seen.page.get_by_text("This station:")
             place.wait_for(timeout=SETTLED_MS)

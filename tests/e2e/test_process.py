@@ -182,6 +182,25 @@ def test_an_engine_that_is_missing_is_built_while_the_page_answers_already(tmp_p
         assert station.stop() == 0
 
 
+def test_files_of_the_state_are_for_the_stations_user_alone(tmp_path):
+    """By hand as well, where the folders were there before and the umask lets others read."""
+    environ = station_environ(tmp_path, built=False)
+    lax = ("sh", "-ec", 'umask 022; exec "$@"', "sh")
+    before = set(tmp_path.rglob("*"))
+    (tmp_path / "state").chmod(0o755)
+    with started(environ, tmp_path / "log", prefix=lax) as station:
+        station.wait_until_ready()
+        station.sign_in()
+        copy = tmp_path / "copy"
+        assert run(environ, "backup", str(copy), prefix=lax).returncode == 0
+        made = [path for path in tmp_path.rglob("*") if path not in before]
+        assert {"appliance.db", "appliance.db-wal", "engine.json", "copy"} <= {
+            path.name for path in made
+        }
+        open_to_others = [path for path in made if path.stat().st_mode & 0o077]
+        assert [path for path in open_to_others if path.name != "log"] == []
+
+
 def test_weights_that_are_missing_are_never_fetched_but_asked_for(tmp_path):
     """Not ready, and it says which command brings them."""
     environ = station_environ(tmp_path, APPLIANCE_MODEL="centernet-mobilenetv3")

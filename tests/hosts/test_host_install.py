@@ -1,5 +1,7 @@
 """`make install`: what it puts where, and what it leaves alone."""
 
+import re
+
 import pytest
 
 from appliance import __version__
@@ -62,14 +64,25 @@ def test_commands_run_as_the_station_runs(box):
 
 
 def test_installing_again_keeps_everything(box):
-    """The release that is there is right; settings and state are a person's and the station's."""
+    """The release that is there is right; settings and state are a person's and the station's.
+
+    So is the kiosk's key, which is made where there is none.
+    """
     before = box.path(RELEASE).stat().st_ino
+    key = box.path(f"{CONFIG}/credentials/kiosk__key")
+    assert not key.exists()  # what was made for many hosts brings none
     kept = (f"{CONFIG}/appliance.env", f"{STATE}/kept", f"{CONFIG}/credentials/auth__users")
     box.run("install", "-d", STATE)
     for path in kept:
         box.path(path).write_text("APPLIANCE_STATION__NAME=mine\n")
     again = ("make", "--directory=/repo", "install")
     box.run("env", *(f"{k}={v}" for k, v in box.variables.items()), *again, timeout=300)
+    made = key.read_text()
+    assert re.fullmatch("[0-9a-f]{64}", made)
+    assert box.shell(f"stat -c '%a %U' {CONFIG}/credentials/kiosk__key") == "600 root\n"
+    function = box.shell("sed -n '/^kiosk_key()/,/^}/p' /repo/systemd/install.sh")
+    box.shell(f"{function}CONFIG_DIR={CONFIG}\nkiosk_key")
+    assert key.read_text() == made
     assert [box.path(path).read_text() for path in kept] == ["APPLIANCE_STATION__NAME=mine\n"] * 3
     assert box.path(RELEASE).stat().st_ino == before
 

@@ -25,6 +25,7 @@ from tests.support.models import paint, write_bright_spots
 MODEL = "bright-spots"
 PASSWORD = "password-of-the-tests"
 TOKEN = "metrics-token-of-the-tests"
+KIOSK_KEY = "kiosk-key-of-the-tests-32-letters-long"
 USERS = {"ada": "admin", "vera": "viewer"}
 PATIENCE_S = 120.0
 GRACE_S = 8.0  # half of what the units and compose.yaml give before they kill
@@ -163,6 +164,7 @@ def station_environ(folder: Path, *, built: bool = True, **changes: str) -> dict
             f"{name}:{role}:{password_hash()}" for name, role in USERS.items()
         ),
         "APPLIANCE_AUTH__METRICS_TOKEN": TOKEN,
+        "APPLIANCE_KIOSK__KEY": KIOSK_KEY,
     }
     kept = {k: v for k, v in os.environ.items() if not k.startswith("APPLIANCE_")}
     return {**kept, **own, **changes}

@@ -6,9 +6,10 @@ import threading
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from appliance.errors import ApplianceError
-from appliance.settings import Role
+from appliance.settings import Role, User
 from appliance.web import login
 from appliance.web.callers import Callers
 from appliance.web.throttle import FREE
@@ -64,6 +65,29 @@ def test_a_wrong_user_and_a_wrong_password_look_the_same(monkeypatch, user, pass
     assert "User or password is wrong." in answer.text
     assert "set-cookie" not in answer.headers
     assert len(checked) == 1
+
+
+def test_a_name_that_nobody_has_costs_what_some_users_does(monkeypatch):
+    """Hashes of two costs: each name has always the same one, and both are to be met with."""
+    costs = {"ada": "m=64~t=1~p=1", "vera": "m=32~t=2~p=1"}
+    people = [
+        User(
+            name=name,
+            role=Role.VIEWER,
+            hash=SecretStr(f"argon2id.v=19.{cost}.{'A' * 22}.{'A' * 43}"),
+        )
+        for name, cost in costs.items()
+    ]
+    checked = []
+    monkeypatch.setattr(login, "verify_password", lambda text, _: checked.append(text))
+    web = make_web(people=tuple(people), policy={"callers": Callers(["127.0.0.1"])})
+    for n in range(2):
+        for name in range(16):
+            sign_in(web, f"nobody{name}", "wrong", headers=from_address(f"10.0.{n}.{name}"))
+    found = [text.split(".")[2] for text in checked]
+    assert len(found) == 32
+    assert found[:16] == found[16:]
+    assert set(found) == set(costs.values())
 
 
 def test_a_password_that_cannot_be_checked_is_no_wrong_one(monkeypatch):
@@ -273,6 +297,37 @@ def test_who_signs_in_without_pause_keeps_nobody_waiting(behind_proxy, monkeypat
 
     refused, other = asyncio.run(rush())
     assert (refused.status_code, other.status_code) == (503, 303)
+
+
+@pytest.mark.parametrize(
+    "guessed", [lambda _: "ada", lambda n: f"user{n}"], ids=["at them", "at anybody"]
+)
+def test_a_crowd_takes_no_place_where_somebody_signed_in_before(behind_proxy, monkeypatch, guessed):
+    """As many guesses are checked as may be; the admin at their own address is checked at once."""
+    own = from_address("192.0.2.1")
+    assert sign_in(behind_proxy, "ada", PASSWORDS["ada"], headers=own).status_code == 303
+    release = threading.Event()
+    monkeypatch.setattr(login, "verify_password", lambda *_: release.wait(20))
+
+    async def rush():
+        transport = httpx.ASGITransport(behind_proxy.app)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+
+            def one(user, address):
+                headers = {"origin": ORIGIN, **from_address(address)}
+                data = {"user": user, "password": "x"}
+                return asyncio.create_task(client.post("/login", data=data, headers=headers))
+
+            crowd = [one(guessed(n), f"10.0.0.{n}") for n in range(40)]
+            stranger, admin = one("ada", "192.0.2.9"), one("ada", "192.0.2.1")
+            answered = await stranger
+            release.set()
+            await asyncio.gather(*crowd)
+            return answered, await admin
+
+    stranger, admin = asyncio.run(rush())
+    assert stranger.status_code in {429, 503}
+    assert admin.status_code == 303
 
 
 def test_hashing_gives_way_to_everything_else(monkeypatch):

@@ -22,9 +22,11 @@ ORIGINAL_HASH = (
 ALL_VARIABLES = (*station_variables(), *camera_variables("door"))
 PROXIES = {"APPLIANCE_WEB__TRUSTED_PROXIES": "10.0.0.5"}
 SIGN_ON = {"APPLIANCE_AUTH__PROXY_HEADER": "X-Remote-User"}
+KIOSK_KEY = "0123456789abcdef" * 2
 COMPANIONS = {
     "APPLIANCE_AUTH__PROXY_HEADER": PROXIES,
     "APPLIANCE_AUTH__PROXY_ROLE_HEADER": PROXIES | SIGN_ON,
+    "APPLIANCE_KIOSK__PORT": {"APPLIANCE_KIOSK__KEY": KIOSK_KEY},
 }
 """What must be set as well, where a variable means nothing alone."""
 URL = {"APPLIANCE_CAMERAS__DOOR__URL": "clip.mp4"}
@@ -265,6 +267,24 @@ def test_what_follows_from_a_wrong_variable_alone_is_no_problem_of_its_own(probl
     """With the proxies' list put right, nothing is wrong with the header."""
     found = problems_of(AUTH__PROXY_HEADER="X-Remote-User", WEB__TRUSTED_PROXIES="*")
     assert list(found) == ["APPLIANCE_WEB__TRUSTED_PROXIES"]
+
+
+def test_a_kiosk_without_a_key_is_refused(problems_of):
+    """Deny by default: any program of the host could ask the loopback for the pictures."""
+    assert "no key" in problems_of(KIOSK__PORT="8081")["APPLIANCE_KIOSK__PORT"].problem
+
+
+def test_a_key_without_a_kiosk_is_fine(read):
+    """The installer makes one on every host, long before anybody wants a screen."""
+    assert read(KIOSK__KEY=KIOSK_KEY).settings.kiosk.port == 0
+
+
+@pytest.mark.parametrize("key", ["x" * 31, f'{KIOSK_KEY}"', f"{KIOSK_KEY} x", f"{KIOSK_KEY}é"])
+def test_a_key_of_the_kiosk_that_is_short_or_odd_is_refused_once(problems_of, key):
+    """The page that brings it holds it without escapes; and one problem is not told as two."""
+    found = problems_of(KIOSK__PORT="8081", KIOSK__KEY=key)
+    assert list(found) == ["APPLIANCE_KIOSK__KEY"]
+    assert "32 characters" in found["APPLIANCE_KIOSK__KEY"].problem
 
 
 def test_what_is_right_can_be_had_beside_what_is_wrong(read):
@@ -744,8 +764,9 @@ def test_settings_never_show_a_secret(password):
         "APPLIANCE_CAMERAS__B__PASSWORD": password,
         "APPLIANCE_AUTH__METRICS_TOKEN": MARKER * 2,
         "APPLIANCE_AUTH__USERS": f"alice:admin:{HASH.replace('c2FsdHNhbHRzYWx0', MARKER * 2)}",
+        "APPLIANCE_KIOSK__KEY": MARKER * 4,
     }
     loaded = load(environ, secrets_dir=Path("/nowhere"))
     shown = f"{loaded!r} {loaded.settings!s} {effective(loaded)}"
     assert MARKER not in shown
-    assert len(loaded.settings.secrets()) == 4
+    assert len(loaded.settings.secrets()) == 5

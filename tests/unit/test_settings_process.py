@@ -108,6 +108,7 @@ def test_the_example_file_can_be_used_as_it_is(tmp_path):
     every = (*station_variables(), *camera_variables("door"))
     assert set(assigned) == {variable.name for variable in every}
     del assigned["APPLIANCE_AUTH__METRICS_TOKEN"]  # to be made up, not copied
+    assigned["APPLIANCE_KIOSK__KEY"] = "0123456789abcdef" * 2  # as well
     settings = load(assigned, secrets_dir=tmp_path).settings
     assert settings.cameras["door"].name == "Front door"
     assert settings.auth.users[0].name == "alice"

@@ -13,6 +13,7 @@ TEXTS = {
     "password": "p@ss w#rd",
     "metrics_token": "0123456789abcdef",
     "users": f"alice:admin:{HASH}",
+    "key": "0123456789abcdef" * 2,
     "tokens": f"prom:metrics:2027-01-31:{'0f' * 32}",
 }
 SECRETS = [item for item in (*station_variables(), *camera_variables("door")) if item.is_secret]
