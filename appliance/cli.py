@@ -259,7 +259,8 @@ def list_models() -> None:
     from appliance.app.assembly import library_in
 
     library = library_in(paths)
-    rows, wrong = [], False
+    rows: list[tuple[str, ...]] = []
+    wrong = False
     for name in library.names():
         try:
             card = library.card(name)
