@@ -167,6 +167,16 @@ def test_too_many_at_once_are_told_to_come_again(monkeypatch):
             assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
 
 
+def test_one_person_takes_no_other_persons_place():
+    """What one sends, however much, counts as theirs."""
+    with looking() as web:
+        under_way = web.parts.inspecting._under_way
+        under_way["somebody else"] = inspecting_module.AT_A_TIME
+        assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
+        under_way["a third one"] = inspecting_module.ALL_LIMIT - inspecting_module.AT_A_TIME
+        assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 503
+
+
 def test_who_goes_away_takes_the_question_along():
     """The page was closed: the engine is not asked any more, and the place is free."""
     never, was_asked = Future(), threading.Event()
