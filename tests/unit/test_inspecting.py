@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import cv2
@@ -167,26 +167,14 @@ def test_too_many_at_once_are_told_to_come_again(monkeypatch):
             assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
 
 
-def test_one_person_leaves_a_place_for_others(monkeypatch):
-    """However many pictures an operator sends, an admin's is looked at."""
-    monkeypatch.setattr(inspecting_module, "AT_A_TIME", 1)
-    answer = Future()
-    with looking(lambda *_: answer) as web, ThreadPoolExecutor() as pool:
-
-        def send(role):
-            return pool.submit(web.post, ASK, role=role, content=PICTURE)
-
-        def under_way():
-            return web.parts.inspecting._under_way.total()
-
-        first = send(Role.OPERATOR)
-        wait_until(lambda: under_way() == 1)
-        assert send(Role.OPERATOR).result(10).status_code == 503
-        other = send(Role.ADMIN)
-        wait_until(lambda: under_way() == 2)
-        answer.set_result(seen((1, 2, 33.3, 44, 0.87654)))
-        assert [each.result(10).status_code for each in (first, other)] == [200, 200]
-        assert under_way() == 0
+def test_one_person_takes_no_other_persons_place():
+    """What one sends, however much, counts as theirs."""
+    with looking() as web:
+        under_way = web.parts.inspecting._under_way
+        under_way["somebody else"] = inspecting_module.AT_A_TIME
+        assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
+        under_way["a third one"] = inspecting_module.ALL_LIMIT - inspecting_module.AT_A_TIME
+        assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 503
 
 
 def test_who_goes_away_takes_the_question_along():

@@ -1,5 +1,6 @@
 """Pictures of which a part is missing, with an end put behind; and those that lack nothing."""
 
+import io
 import struct
 from zlib import crc32
 
@@ -176,3 +177,29 @@ def test_opencv_and_pillow_write_what_is_read():
     for options in ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 5]):
         data = cv2.imencode(".jpg", pixels, options)[1].tobytes()
         assert read(data).shape == pixels.shape
+
+
+def packed_bmp(rows):
+    """64 x 64, run by run, with its end behind so many rows."""
+    runs = b"".join(bytes((32, row, 32, 255 - row, 0, 0)) for row in range(rows)) + b"\0\1"
+    colors = b"".join(bytes((level, level, 255 - level, 0)) for level in range(256))
+    at = 14 + 40 + len(colors)
+    head = b"BM" + struct.pack("<IHHI", at + len(runs), 0, 0, at)
+    head += struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return head + colors + runs
+
+
+def test_a_packed_bmp_that_ends_too_early_is_incomplete():
+    """Its end is two bytes, wherever they stand."""
+    assert read(packed_bmp(64)).shape == (64, 64, 3)
+    assert_incomplete(packed_bmp(32))
+
+
+def test_of_a_phones_file_with_two_pictures_the_first_counts_and_must_be_whole():
+    """A JPEG with another one behind it, as phones write depth and film."""
+    file = io.BytesIO()
+    blurred_noise(203, 117).save(file, "MPO", save_all=True, append_images=[upright()])
+    data = file.getvalue()
+    assert read(data).shape == (117, 203, 3)
+    assert read(encoded(upright(), "JPEG") + data[9:]).shape == (64, 96, 3)
+    assert_incomplete(data[: data.index(END) // 2] + data[data.index(END) :])
