@@ -12,6 +12,7 @@ os.environ.update(
     OPENCV_LOG_LEVEL="ERROR",
 )
 
+import hypothesis
 import pytest
 
 from appliance.errors import ModelError
@@ -19,6 +20,10 @@ from tests.support.models import write_bright_spots
 from tests.support.timing import SECONDS_FILE, Timing, scope_of
 
 ROOT = Path(__file__).parent.parent
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
+
 NO_DATA = "not in APPLIANCE_TEST_DATA"
 KEPT_MODELS = ROOT / ".cache" / "models"
 CENTERNET = "centernet-mobilenetv3"

@@ -155,7 +155,6 @@ def fuzz(client, examples):
 
     @settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
@@ -222,9 +221,7 @@ def trouble_the_queue(client, name):
             with client.stream("GET", path) as answer:  # and gone before anything comes
                 assert answer.status_code < 500
 
-    @settings(
-        max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=100, database=None, suppress_health_check=list(HealthCheck))
     @given(body=joins)
     def at_random(body):
         join(body)

@@ -169,9 +169,7 @@ def random_output(name, classes, seed):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     classes=st.sampled_from([1, 3, 80]),
     choice=st.fixed_dictionaries(

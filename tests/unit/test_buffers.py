@@ -114,7 +114,7 @@ class SlotsMachine(RuleBasedStateMachine):
 
 
 TestSlots = SlotsMachine.TestCase
-TestSlots.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestSlots.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 def test_the_latest_frame_wins_and_the_one_before_is_counted():

@@ -143,8 +143,7 @@ def test_too_many_connections_are_dropped_and_room_comes_back(patient):
         for _ in range(20):  # requests that are under way, which nobody can do without
             connection = crowd.enter_context(closing(connect(patient)))
             connection.sendall(HALF_A_FORM.encode())
-            time.sleep(0.01)
-        assert health(patient, "127.0.0.2") == b""
+        wait_until(lambda: health(patient, "127.0.0.2") == b"")
     wait_until(lambda: health(patient).startswith(b"HTTP/1.1 200"))
 
 

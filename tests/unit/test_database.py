@@ -248,7 +248,7 @@ def sound(tmp_path_factory):
 PLACES = st.one_of(st.integers(0, 99), st.integers(0, 4095), st.integers(0, 2**20))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(flips=st.lists(st.tuples(PLACES, st.integers(0, 7)), min_size=1, max_size=4))
 def test_no_flipped_bit_stops_the_station(sound, tmp_path_factory, flips):
     """Wherever it is: the file is used or set aside, and what is written then is there."""

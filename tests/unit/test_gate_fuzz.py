@@ -54,7 +54,7 @@ TRICKS = [
     "%ff", "é", "／", "․․", "ﬀ", "\u2028", " ", "+", "~", ".json", "/", "A", "x" * 2000,
 ]  # fmt: skip
 A_PAGE = b'{"session_hash": "x"}'
-PATIENT = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass

@@ -350,7 +350,7 @@ def test_short_secrets_are_left_alone():
     assert Redactor(["1", "abc", ""]).redact("1 abc") == "1 abc"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     secret=st.text(st.characters(exclude_categories=("Cs",)), min_size=4, max_size=12),
     before=st.text(max_size=8),

@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -245,7 +245,6 @@ def test_a_file_that_is_too_large_is_not_opened():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
-@settings(deadline=None)  # a machine with other work is slow now and then
 @given(data=st.data())
 def test_any_damage_ends_in_a_picture_or_in_words(kind, data):
     """However the bytes are changed, nothing but a picture or a PictureError comes out."""

@@ -94,7 +94,7 @@ sides = st.integers(1, 300)
 corners = st.floats(-1e4, 1e4, width=32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(width=sides, height=sides, boxes=st.lists(st.tuples(*[corners] * 4), max_size=5))
 def test_whatever_the_box_the_picture_stays_one(width, height, boxes):
     """Boxes beyond the frame, without area or with crossed corners are drawn as far as they go."""

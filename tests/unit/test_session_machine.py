@@ -215,7 +215,7 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 TestSessions = SessionMachine.TestCase
-TestSessions.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestSessions.settings = settings(max_examples=150, stateful_step_count=30)
 
 
 def test_a_session_at_its_end_takes_nobodys_place():

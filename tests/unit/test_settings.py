@@ -736,7 +736,7 @@ ENVIRONS = st.dictionaries(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=100)
+@hypothesis_settings(max_examples=100)
 @given(environ=ENVIRONS)
 def test_any_environment_gives_settings_or_problems_without_values(environ):
     """No other exception, and no value in what is shown of the problems (O-19, O-24)."""
@@ -753,7 +753,7 @@ def test_any_environment_gives_settings_or_problems_without_values(environ):
     assert not any(MARKER in text for text in shown + chain)
 
 
-@hypothesis_settings(deadline=None, max_examples=50)
+@hypothesis_settings(max_examples=50)
 @given(password=st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8))
 def test_settings_never_show_a_secret(password):
     """Neither a password apart, nor one in a URL, nor a token in its query (O-24)."""

@@ -286,7 +286,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=steps)
 def test_every_wait_is_short_and_holds(steps):
     """In any order of guesses: at most a minute, and whoever has waited as told may try.
@@ -318,7 +318,7 @@ def test_every_wait_is_short_and_holds(steps):
             due[pair] = now_s + later_s + 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     addresses=st.lists(st.sampled_from([HERE, THERE, "10.0.0.3"]), max_size=400),
     pause_s=st.sampled_from([0.0, 0.01, 0.1, 0.5]),
