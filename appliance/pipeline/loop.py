@@ -219,9 +219,9 @@ class Loop(Part):
             f"a single picture kept the model for over {model.patience_s:.0f} s: it is loaded anew",
             hint="Nothing to do. Do not show it this picture again.",
         )
-        for job in [job for job in self._in_flight if job.model is model]:
+        lost = [job for job in self._in_flight if job.model is model]
+        for job in lost:
             self._in_flight.remove(job)
-            job.give_up(error)
         model.is_given_up = True
         leaving = threading.Thread(target=model.engine.close, name="engine-leaves", daemon=True)
         leaving.start()
@@ -232,6 +232,8 @@ class Loop(Part):
         if model in self._replaced:
             self._replaced.remove(model)
         self._on_failure(model, error)
+        for job in lost:  # last: whoever is told so may ask again at once
+            job.give_up(error)
 
     def _submit_next(self) -> bool:
         for _ in range(len(self._lanes)):
