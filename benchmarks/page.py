@@ -51,7 +51,7 @@ def page(inputs: Inputs, cache: Path) -> list[Row]:
                 seconds, check_s = _sign_in(tab, station)
                 signed_in.append(seconds)
                 checked.append(check_s)
-                reloaded.append(_first_picture(tab, lambda tab=tab: tab.reload()))
+                reloaded.append(_first_picture(tab, tab.reload))
                 costs.append(_cost(tab))
             finally:
                 browser.close()
