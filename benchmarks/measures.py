@@ -221,6 +221,6 @@ MEASURES = {
         flood,
         steady_state,
         installed,
-        page,  # last: what it waits for has not come yet, and nothing else shall wait for it
+        page,
     )
 }

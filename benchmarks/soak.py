@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from benchmarks.unsteady import AWAY_S, THERE_S, unsteady_camera
 
 VIEWERS = 4
 SAMPLE_S = 5.0
+INSIDE = Path(__file__).parent / "inside"
 WARM_UP = 0.2  # share of the time in which memory may still find its level
 
 
@@ -31,21 +33,36 @@ class Samples:
     rss_mb: list[float] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
+    names: list[Counter[str]] = field(default_factory=list)
 
-    def take(self, station: Running) -> None:
-        """One sample."""
+    def take(self, station: Running, names: Path) -> None:
+        """One sample; `names` is the file in which the process tells those of its threads."""
         process = station.process
         self.at_s.append(time.monotonic() - station.started_s)
         self.rss_mb.append(process.memory_info().rss / 1e6)
         self.threads.append(process.num_threads())
         self.descriptors.append(process.num_fds())
+        lines = names.read_text(encoding="utf-8").splitlines()
+        counts = {name: int(count) for name, _, count in (each.rpartition(" ") for each in lines)}
+        self.names.append(Counter(counts))
 
     def after_warm_up(self) -> "Samples":
         """Without the beginning."""
         first = int(len(self.at_s) * WARM_UP)
         return Samples(
-            self.at_s[first:], self.rss_mb[first:], self.threads[first:], self.descriptors[first:]
+            self.at_s[first:],
+            self.rss_mb[first:],
+            self.threads[first:],
+            self.descriptors[first:],
+            self.names[first:],
         )
+
+    def gained(self) -> list[str]:
+        """Names of the threads of which there were more in the last third than in the first."""
+        third = len(self.names) // 3
+        begin = sum(self.names[:third], Counter[str]())
+        end = sum(self.names[-third:], Counter[str]())
+        return [name for name in end if end[name] - begin[name] > third / 2]
 
 
 def soak(inputs: Inputs, cache: Path, minutes: float) -> list[Row]:
@@ -55,9 +72,11 @@ def soak(inputs: Inputs, cache: Path, minutes: float) -> list[Row]:
             "street": str(inputs.clip),
             "gate": f"http://127.0.0.1:{camera.server_port}/",
         }
-        with running(inputs, cache, cameras) as station:
+        names = cache / "threads"
+        telling = {"PYTHONPATH": str(INSIDE), "BENCHMARK_THREADS": str(names)}
+        with running(inputs, cache, cameras, telling) as station:
             wait_until_ready(station)
-            samples, crowd = asyncio.run(_watch(station, minutes * 60))
+            samples, crowd = asyncio.run(_watch(station, names, minutes * 60))
         connections = camera.connections
     kept = samples.after_warm_up()
     expected = minutes * 60 / (THERE_S + AWAY_S)
@@ -78,6 +97,7 @@ def soak(inputs: Inputs, cache: Path, minutes: float) -> list[Row]:
             1,
             least=min(kept.threads),
             most=max(kept.threads),
+            gained=kept.gained(),
         ),
         at_most(
             "descriptors gained by the fitted line",
@@ -109,7 +129,7 @@ class _Crowd:
     refused: list[str] = field(default_factory=list)
 
 
-async def _watch(station: Running, seconds: float) -> tuple[Samples, _Crowd]:
+async def _watch(station: Running, names: Path, seconds: float) -> tuple[Samples, _Crowd]:
     cookie, crowd, samples = station.cookie(), _Crowd(), Samples()
     guests = [
         asyncio.create_task(_come_and_go(station, cookie, crowd, random.Random(seed)))  # noqa: S311
@@ -118,7 +138,7 @@ async def _watch(station: Running, seconds: float) -> tuple[Samples, _Crowd]:
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         await asyncio.sleep(SAMPLE_S)
-        samples.take(station)
+        samples.take(station, names)
         for guest in guests:
             if guest.done():
                 guest.result()

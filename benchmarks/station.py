@@ -68,8 +68,10 @@ class Running:
 
 
 @contextmanager
-def running(inputs: Inputs, cache: Path, cameras: Mapping[str, str]) -> Iterator[Running]:
-    """Serve `cameras` (key to URL) until the block ends."""
+def running(
+    inputs: Inputs, cache: Path, cameras: Mapping[str, str], more: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Serve `cameras` (key to URL) until the block ends; `more` variables where given."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environ = {
@@ -81,6 +83,7 @@ def running(inputs: Inputs, cache: Path, cameras: Mapping[str, str]) -> Iterator
         "APPLIANCE_AUTH__USERS": f"{USER}:admin:{hash_password(PASSWORD)}",
         "APPLIANCE_AUTH__METRICS_TOKEN": TOKEN,
         **{f"APPLIANCE_CAMERAS__{key.upper()}__URL": url for key, url in cameras.items()},
+        **(more or {}),
     }
     started_s = time.monotonic()
     log = (cache / "station.log").open("w")

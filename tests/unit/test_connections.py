@@ -125,7 +125,8 @@ def test_a_large_body_may_come_slowly_as_long_as_it_comes(address, web):
 
 HALF_A_FORM = (
     f"POST /login HTTP/1.1\r\norigin: http://127.0.0.1\r\n{HOST}"
-    "content-type: application/x-www-form-urlencoded\r\ncontent-length: 40\r\n\r\n"
+    "content-type: application/x-www-form-urlencoded\r\ncontent-length: 40\r\n"
+    "expect: 100-continue\r\n\r\n"
 )
 
 
@@ -143,7 +144,8 @@ def test_too_many_connections_are_dropped_and_room_comes_back(patient):
         for _ in range(20):  # requests that are under way, which nobody can do without
             connection = crowd.enter_context(closing(connect(patient)))
             connection.sendall(HALF_A_FORM.encode())
-        wait_until(lambda: health(patient, "127.0.0.2") == b"")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 100")
+        assert health(patient, "127.0.0.2") == b""
     wait_until(lambda: health(patient).startswith(b"HTTP/1.1 200"))
 
 

@@ -199,6 +199,7 @@ def test_the_reason_of_a_build_always_reaches_whoever_waits(monkeypatch, tmp_pat
 
     monkeypatch.setattr(building, "build_models", fail)
     monkeypatch.setattr(cli, "forget_foreign_variables", tuple)  # this process is not the station's
+    monkeypatch.setattr(cli, "keep_files_private", lambda: None)  # it would outlast this test
     for name, value in station_environ(tmp_path).items():
         monkeypatch.setenv(name, value)
     done = CliRunner().invoke(cli.app, ["build", "--json"])
