@@ -12,7 +12,6 @@ os.environ.update(
     OPENCV_LOG_LEVEL="ERROR",
 )
 
-import hypothesis
 import pytest
 
 from appliance.errors import ModelError
@@ -20,10 +19,6 @@ from tests.support.models import write_bright_spots
 from tests.support.timing import SECONDS_FILE, Timing, scope_of
 
 ROOT = Path(__file__).parent.parent
-# How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
-
 NO_DATA = "not in APPLIANCE_TEST_DATA"
 KEPT_MODELS = ROOT / ".cache" / "models"
 CENTERNET = "centernet-mobilenetv3"
@@ -51,8 +46,13 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Tell where the time goes."""
+    """Tell where the time goes; how long one example takes says how busy the machine is."""
     config.pluginmanager.register(Timing(config), "timing")
+    if config.pluginmanager.has_plugin("hypothesispytest"):  # tests on a GPU do without
+        from hypothesis import settings
+
+        settings.register_profile("unhurried", settings.default, deadline=None)
+        settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -86,7 +86,7 @@ def test_everything_is_given_back(gpu, load):
     assert len(held) == len(engine.slots)  # whoever holds a slot holds nothing of the GPU's
 
 
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [12, pytest.param(1, marks=pytest.mark.long)])
 def test_whatever_finds_no_room_nothing_is_left(gpu, load, step):
     """At each single thing that an engine takes: an error with a way out, and all is given back.
 

@@ -21,15 +21,26 @@ from tests.support.process import MODEL, run, station_environ
 from tests.support.videos import write_pictures
 
 
-@pytest.fixture
-def preparer(tmp_path, monkeypatch):
+def made(tmp_path, monkeypatch, *, built):
     """A preparer of the tiny detector, whose builds are real children."""
-    environ = station_environ(tmp_path, built=False)
+    environ = station_environ(tmp_path, built=built)
     for name in [name for name in os.environ if name.startswith("APPLIANCE_")]:
         monkeypatch.delenv(name)  # the tests' own, which are no settings
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     return Preparer(load(environ, secrets_dir=tmp_path).settings, 1)
+
+
+@pytest.fixture
+def preparer(tmp_path, monkeypatch):
+    """As after a first start: the processor's engine is there."""
+    return made(tmp_path, monkeypatch, built=True)
+
+
+@pytest.fixture
+def first(tmp_path, monkeypatch):
+    """As before it."""
+    return made(tmp_path, monkeypatch, built=False)
 
 
 def spoil(preparer, backend=cpu.ENGINE):
@@ -59,23 +70,23 @@ def bring_up(preparer, progress=lambda *_: None, *, without=frozenset()):
 
 
 @pytest.mark.slow
-def test_an_engine_that_cannot_be_loaded_is_built_once_more(preparer, tmp_path):
+def test_an_engine_that_cannot_be_loaded_is_built_once_more(first, tmp_path):
     """It is set aside and built anew; when that fails too, it is said, and nothing loops (O-23)."""
     told = []
 
     def prepare():
         told.clear()
-        bring_up(preparer, lambda stage, _share: told.append(stage))
+        bring_up(first, lambda stage, _share: told.append(stage))
 
     prepare()
     assert "Comparing with the original" in told
     prepare()
     assert told == ["Loading the engine"]
-    spoil(preparer)
+    spoil(first)
     prepare()
     assert "Comparing with the original" in told
     assert len(list(tmp_path.glob("cache/engines/*/*.aside"))) == 1
-    spoil(preparer)
+    spoil(first)
     with pytest.raises(EngineError, match="cannot load it"):
         prepare()
     assert told == ["Loading the engine"]
@@ -134,7 +145,7 @@ def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(prepa
 @pytest.mark.slow
 def test_engines_are_listed_and_those_of_nobody_removed(tmp_path):
     """The one in use stays, an older one and one set aside go, and both are told."""
-    environ = station_environ(tmp_path, built=False)
+    environ = station_environ(tmp_path)
     assert run(environ, "build").returncode == 0
     (used,) = tmp_path.glob(f"cache/engines/{MODEL}/*")
     for name in ("0123456789abcdef", "fedcba9876543210.aside"):
@@ -172,7 +183,7 @@ class InProcess:
 
 
 @pytest.fixture
-def gpu_box(preparer, monkeypatch):
+def gpu_box(first, monkeypatch):
     """A box where "tensorrt" runs beside the processor: an engine of the same kind, renamed."""
     faults = {}
 
@@ -195,9 +206,9 @@ def gpu_box(preparer, monkeypatch):
     for name in ("rtx", "cuda"):
         found[name] = replace(cpu.ENGINE, name=name, device=away)
     monkeypatch.setattr(choices, "backends", lambda: {name: found[name] for name in choices.RANK})
-    preparer._child = InProcess(preparer)
-    preparer.faults = faults
-    return preparer
+    first._child = InProcess(first)
+    first.faults = faults
+    return first
 
 
 def fallbacks(preparer, **options):
