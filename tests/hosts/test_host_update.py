@@ -21,7 +21,7 @@ UPDATE = "appliance-update.service"
 SWIFT = """
 [Service]
 ExecStart=
-ExecStart=appliance update run --steady-s 4 --grace-s 12
+ExecStart=appliance update run --steady-s 4 --grace-s {grace_s}
 """
 STATION = """
 import json, os, socket, sys, threading, time
@@ -76,14 +76,14 @@ def small(keys, tmp_path):
     return make
 
 
-def set_up(made, keys):
+def set_up(made, keys, grace_s=12):
     """A host whose station sees, and which takes updates from this maker."""
     box = made.box
     for key in keys.trusted.iterdir():
         box.path(f"/etc/vision-appliance/update-keys/{key.name}").write_bytes(key.read_bytes())
     folder = box.path(f"/etc/systemd/system/{UPDATE}.d")
     folder.mkdir(parents=True)
-    (folder / "90-test.conf").write_text(SWIFT)
+    (folder / "90-test.conf").write_text(SWIFT.format(grace_s=grace_s))
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "enable", "appliance.service")
     box.run("systemctl", "enable", "--now", UPDATE, "appliance-update.path")
@@ -100,8 +100,8 @@ def updating(layers, keys, tmp_path_factory):
 
 @pytest.fixture
 def own(own_host, keys):
-    """A host that a test may do anything to."""
-    return set_up(own_host, keys)
+    """A host that a test may do anything to; a release has time for a boot beside other work."""
+    return set_up(own_host, keys, grace_s=30)
 
 
 def bring(made, bundle):

@@ -21,7 +21,9 @@ from tests.support.cameras import RtspServer, jpeg, numbered_frame, wait_until, 
 from tests.support.hostile_cameras import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
 from tests.support.refusing import answering
 
-BOUND_MB = 50
+# In a process whose heaps other tests have filled, a buffer that grows is held twice. A station
+# stays within 50 MB: tests/e2e/test_hostile_cameras.py.
+BOUND_MB = 120
 # No attempt is left behind, however busy the machine is: two at once would hold twice as much.
 TIMING = Timing(wall_s=time.time, backoff=Backoff(first_s=0.05, cap_s=0.05), margin_s=20)
 
