@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
@@ -112,12 +113,7 @@ def _asked(process: "subprocess.Popen[bytes]", data: bytes, limits: Limits) -> U
     """
     assert process.stdin is not None  # noqa: S101 - they were asked for
     assert process.stdout is not None  # noqa: S101
-    question = {
-        "size_bytes": len(data),
-        "megapixels": limits.megapixels,
-        "size_mb": limits.size_mb,
-        "is_short": limits.is_memory_short,
-    }
+    question = {"size_bytes": len(data), "limits": asdict(limits)}
     process.stdin.write(json.dumps(question).encode() + b"\n")
     process.stdin.write(data)
     process.stdin.flush()
