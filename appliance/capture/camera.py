@@ -74,7 +74,6 @@ class Camera:
         self._failures = 0
         self._brief = 0
         self._is_news = False
-        self._is_quiet = False
         self._attempt = 0
         self._connects = 0
         self._live_since_ns: int | None = None
@@ -213,21 +212,29 @@ class Camera:
         if isinstance(error, NoVideoError) and self._connects:
             error = silence()  # it worked with this setting, so its setting is not to blame
         now_ns, backoff = self._timing.clock_ns(), self._timing.backoff
-        lived_ns = now_ns - self._live_since_ns if self._live_since_ns is not None else 0
-        lasted = lived_ns >= backoff.settled_s * 1e9
+        lasted = self._has_lasted(now_ns)
         self._failures = 1 if lasted else self._failures + 1
-        self._brief = 0 if lasted else self._brief + (self._live_since_ns is not None)
+        self._brief = 0 if lasted else self._brief
         delay_s = backoff.delay_s(self._failures, seldom=isinstance(error, SettledError))
         self._retry_at_ns = now_ns + round(delay_s * 1e9)
         stalled = isinstance(error, StalledError)
         self._enter(CameraState.STALLED if stalled else CameraState.OFFLINE, error, delay_s)
-        if self._brief >= MAX_BRIEF and not self._is_quiet:
-            self._is_quiet = True
+        if self._live_since_ns is not None and not lasted:
+            self._note_brief()
+        self._stop.wait(delay_s)
+        self._retry_at_ns = None
+
+    def _has_lasted(self, now_ns: int) -> bool:
+        """Whether the connection at hand lived for long enough to count as settled."""
+        since_ns = self._live_since_ns
+        return since_ns is not None and now_ns - since_ns >= self._timing.backoff.settled_s * 1e9
+
+    def _note_brief(self) -> None:
+        self._brief += 1
+        if self._brief == MAX_BRIEF:
             self._log.warning(
                 "{} connections were brief; the next lines come when one lasts", MAX_BRIEF
             )
-        self._stop.wait(delay_s)
-        self._retry_at_ns = None
 
     def _end(self) -> None:
         self._enter(CameraState.ENDED, SourceError("The file has been played to its end"))
@@ -244,10 +251,9 @@ class Camera:
             self._log.info("camera live, attempt {}", attempts)
 
     def _tell_that_it_lasts(self, now_ns: int) -> None:
-        lived_ns = now_ns - (self._live_since_ns or now_ns)
-        if self._brief >= MAX_BRIEF and lived_ns >= self._timing.backoff.settled_s * 1e9:
+        if self._brief >= MAX_BRIEF and self._has_lasted(now_ns):
             self._log.info("camera live, after {} brief connections", self._brief)
-            self._brief, self._is_quiet = 0, False
+            self._brief = 0
 
     def _enter(self, state: CameraState, cause: SourceError, delay_s: float | None = None) -> None:
         """Take on a state and its cause, and tell of them and of the next attempt in the log."""
@@ -270,7 +276,7 @@ class Camera:
     def _is_worth_a_line(self) -> bool:
         """Only a change of state is; none is while it changes all the time."""
         news, self._is_news = self._is_news, False
-        return news and not self._is_quiet
+        return news and self._brief < MAX_BRIEF
 
     def _change(self, state: CameraState, cause: SourceError | None = None) -> None:
         with self._lock:

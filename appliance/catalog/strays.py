@@ -1,7 +1,8 @@
 """What lies among a station's models and is none, because its card is missing or has no place."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from appliance.catalog.card import CARD_FILE, NAME_PATTERN
@@ -37,37 +38,37 @@ def strays(folder: Path, known: Collection[str]) -> tuple[Stray, ...]:
         folder: the models of this station.
         known: the names of models that have a card.
     """
-    try:
-        places = sorted(folder.iterdir())
-    except OSError:
-        return ()  # there is none, or nobody may look
-    found = (stray for place in places if place.name not in known for stray in _stray(place))
-    return tuple(stray for stray, _ in zip(found, range(MOST), strict=False))
+    names = sorted(_names_in(folder))
+    found = (_stray(folder / name) for name in names if name not in known)
+    return tuple(islice(filter(None, found), MOST))
 
 
-def _stray(place: Path) -> Iterator[Stray]:
+def _stray(place: Path) -> Stray | None:
     name = place.name
+    if name.startswith("."):
+        return None
     printed = escaped(name) if name.isprintable() else ascii(name)
-    if place.name.startswith("."):
-        return
-    if place.is_file() and place.suffix.lower() in WEIGHTS_KINDS:
-        yield Stray(
+    if _is_weights(name) and place.is_file():
+        return Stray(
             printed,
             "a file alone is no model",
             f"Make a folder for it with model.onnx and a card, {CARD_FILE}: docs/heads.md.",
         )
-    elif place.is_dir() and _holds_one(place):
-        has_card = (place / CARD_FILE).is_file()
-        if not has_card:
-            yield Stray(printed, "it has no card", f"Write its {CARD_FILE}: docs/heads.md.")
-        elif not NAME_PATTERN.fullmatch(name):
-            yield Stray(printed, "its name is no model's", "Rename it: a-z, 0-9 and - are taken.")
+    inside = _names_in(place)
+    if CARD_FILE not in inside and any(map(_is_weights, inside)):
+        return Stray(printed, "it has no card", f"Write its {CARD_FILE}: docs/heads.md.")
+    if CARD_FILE in inside and not NAME_PATTERN.fullmatch(name):
+        return Stray(printed, "its name is no model's", "Rename it: a-z, 0-9 and - are taken.")
+    return None
 
 
-def _holds_one(folder: Path) -> bool:
+def _is_weights(name: str) -> bool:
+    return Path(name).suffix.lower() in WEIGHTS_KINDS
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Empty where there is no such folder, or nobody may look."""
     try:
-        names = [path.name for path in folder.iterdir()]
+        return [path.name for path in folder.iterdir()]
     except OSError:
-        return False
-    kinds = {Path(name).suffix.lower() for name in names}
-    return CARD_FILE in names or bool(kinds & WEIGHTS_KINDS)
+        return []

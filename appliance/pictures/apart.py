@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
@@ -86,7 +87,8 @@ class ReaderApart:
             process.kill()
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        if self._process is not None and self._process.poll() is not None:
+        # One that was told to end may take a moment for it.
+        if self._process is not None and (self._why or self._process.poll() is not None):
             self.rest()
         with self._lock:
             self._why = ""
@@ -111,12 +113,7 @@ def _asked(process: "subprocess.Popen[bytes]", data: bytes, limits: Limits) -> U
     """
     assert process.stdin is not None  # noqa: S101 - they were asked for
     assert process.stdout is not None  # noqa: S101
-    question = {
-        "size_bytes": len(data),
-        "megapixels": limits.megapixels,
-        "size_mb": limits.size_mb,
-        "is_short": limits.is_memory_short,
-    }
+    question = {"size_bytes": len(data), "limits": asdict(limits)}
     process.stdin.write(json.dumps(question).encode() + b"\n")
     process.stdin.write(data)
     process.stdin.flush()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from PIL import AvifImagePlugin, Image
 
@@ -35,13 +35,10 @@ def main() -> None:
         _answer(json.loads(line), asked, answers)
 
 
-def _answer(question: Mapping[str, int], asked: BinaryIO, answers: BinaryIO) -> None:
+def _answer(question: Mapping[str, Any], asked: BinaryIO, answers: BinaryIO) -> None:
     data = asked.read(question["size_bytes"])
-    limits = Limits(
-        question["megapixels"], question["size_mb"], is_memory_short=bool(question["is_short"])
-    )
     try:
-        image = _read(data, limits)
+        image = _read(data, Limits(**question["limits"]))
     except PictureError as error:
         _say(answers, {"error": str(error), "hint": error.hint})
         return

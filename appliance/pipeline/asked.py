@@ -65,13 +65,15 @@ class AskedQueue:
         """Let a picture wait; those that nobody waits for any more make room.
 
         Raises:
-            EngineError: too many wait already.
+            EngineError: too many wait already, or the station ends.
         """
         with self._lock:
+            if self._has_ended:
+                raise ending()
             self._waiting = deque(each for each in self._waiting if not each.answer.cancelled())
             before = sum(each.model.name == asked.model.name for each in self._waiting)
-            if self._has_ended or before >= ASKED_LIMIT:
-                raise EngineError("too many pictures wait already", hint="Try again soon.")
+            if before >= ASKED_LIMIT:
+                raise crowded()
             self._waiting.append(asked)
 
     def gone_before(self, model: str) -> None:
@@ -116,6 +118,11 @@ class AskedQueue:
         for each in waiting:
             if each.answer.set_running_or_notify_cancel():
                 each.answer.set_exception(ending())
+
+
+def crowded() -> EngineError:
+    """The answer to whoever asks while too many wait."""
+    return EngineError("too many pictures wait already", hint="Try again soon.")
 
 
 def ending() -> EngineError:

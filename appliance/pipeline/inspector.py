@@ -20,7 +20,7 @@ from typing_extensions import override
 from appliance.errors import ApplianceError, EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pictures.apart import ReaderApart
-from appliance.pipeline.asked import Inspected, RulesOf
+from appliance.pipeline.asked import Inspected, RulesOf, crowded, ending
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.render.boxes import draw_boxes
@@ -28,7 +28,7 @@ from appliance.tasks import Rules
 from appliance.values import U8, Detections
 
 AT_ONCE = 3  # threads; one model has all of them but one
-WAITING_LIMIT = 4  # of one person, beside the one at hand
+ONE_LIMIT = 5  # pictures of one person, the one at hand included
 ALL_LIMIT = 8  # of all people, those at hand included
 IDLE_S = 60.0  # without a picture, until the process that reads gives its memory back
 TIME_LIMIT_S = 20.0  # for the engine, cameras before it included
@@ -165,14 +165,16 @@ class Inspector:
             picture's fault.
 
         Raises:
-            EngineError: too many wait already.
+            EngineError: too many wait already, or the station ends.
         """
         inquiry = Inquiry(data, model, confidence, person)
         with self._changed:
             under_way = [*self._waiting, *self._at_hand]
             own = sum(each.person == person for each in under_way)
-            if self._has_ended or own > WAITING_LIMIT or len(under_way) >= ALL_LIMIT:
-                raise EngineError("too many pictures wait already", hint="Try again soon.")
+            if self._has_ended:
+                raise ending()
+            if own >= ONE_LIMIT or len(under_way) >= ALL_LIMIT:
+                raise crowded()
             self._waiting.append(inquiry)
             self._changed.notify_all()
         return inquiry

@@ -3,11 +3,11 @@
 `load(environment())` gives them, or raises `SettingsProblems` with every problem.
 """
 
+from appliance.settings.auth import Auth
 from appliance.settings.camera import Camera
 from appliance.settings.kiosk import Kiosk
 from appliance.settings.loading import Loaded, Row, effective, load, load_paths
 from appliance.settings.model import (
-    Auth,
     Detection,
     Engine,
     Live,

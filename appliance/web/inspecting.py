@@ -17,14 +17,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from appliance.errors import EngineError, PictureError, SettingsError, SourceError
-from appliance.pipeline.inspector import (
-    ALL_LIMIT,
-    WAITING_LIMIT,
-    Inquiry,
-    Inspection,
-    Inspector,
-)
+from appliance.errors import PictureError, SettingsError, SourceError
+from appliance.pipeline.asked import crowded
+from appliance.pipeline.inspector import ALL_LIMIT, ONE_LIMIT, Inquiry, Inspection, Inspector
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import U8
 from appliance.web.gate import SESSION_KEY
@@ -33,7 +28,6 @@ from appliance.web.telling import TooLargeError, telling
 CAMERA_S = 5.0  # for a camera's next picture
 CAMERA_QUALITY = 95
 GONE = 499  # nobody is there to read it
-AT_A_TIME = WAITING_LIMIT + 1  # pictures of one person that are sent, wait, or are looked at
 
 
 class Inspecting:
@@ -65,8 +59,9 @@ class Inspecting:
         """What a model sees in the picture that was sent."""
         model, confidence = _question(request, self.models)
         person = str(request.scope[SESSION_KEY].user)
-        if self._under_way[person] >= AT_A_TIME or self._under_way.total() >= ALL_LIMIT:
-            raise EngineError("too many pictures wait already", hint="Try again soon.")
+        # The inspector's limits, from the first byte on: it knows of whole pictures alone.
+        if self._under_way[person] >= ONE_LIMIT or self._under_way.total() >= ALL_LIMIT:
+            raise crowded()
         self._under_way[person] += 1
         try:
             data = await self._body(request)

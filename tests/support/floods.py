@@ -71,6 +71,22 @@ class Flood:
 
         await asyncio.gather(*(caller() for _ in range(at_a_time)))
 
+    async def keep(
+        self, count: int, one: Callable[[], Awaitable[object]], *, pause_s: float = 0.0
+    ) -> None:
+        """So many of these at a time; each that ends comes back, and all end with the flood."""
+
+        async def holder() -> None:
+            while not self.over.is_set():
+                await self.noted(one())
+                await asyncio.sleep(pause_s)
+
+        holders = [asyncio.create_task(holder()) for _ in range(count)]
+        await self.over.wait()
+        for each in holders:
+            each.cancel()
+        await asyncio.gather(*holders, return_exceptions=True)
+
     async def noted(self, call: Awaitable[object]) -> None:
         """Counts what comes of it."""
         try:
@@ -172,16 +188,7 @@ async def seats(flood: Flood) -> None:
                     await view.send(json.dumps({"ack": "gate"}))
             return view.close_code
 
-    async def keep_watching() -> None:
-        while not flood.over.is_set():
-            await flood.noted(watch())
-            await asyncio.sleep(0.1)
-
-    windows = [asyncio.create_task(keep_watching()) for _ in range(SEATS)]
-    await flood.over.wait()
-    for window in windows:
-        window.cancel()
-    await asyncio.gather(*windows, return_exceptions=True)
+    await flood.keep(SEATS, watch, pause_s=0.1)
 
 
 async def _raw(flood: Flood, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -202,15 +209,7 @@ async def half_open_heads(flood: Flood) -> None:
             writer.close()
         return "ended"
 
-    async def keep_holding() -> None:
-        while not flood.over.is_set():
-            await flood.noted(hold())
-
-    lines = [asyncio.create_task(keep_holding()) for _ in range(HALF_OPEN)]
-    await flood.over.wait()
-    for line in lines:
-        line.cancel()
-    await asyncio.gather(*lines, return_exceptions=True)
+    await flood.keep(HALF_OPEN, hold)
 
 
 async def junk(flood: Flood) -> None:

@@ -568,6 +568,38 @@ def test_a_camera_that_comes_and_goes_all_the_time_is_told_three_times(run, log)
     assert cameras[0].status().reconnects == 8
 
 
+def test_a_connection_that_lasted_and_fell_silent_ends_the_quiet_as_well(run, log):
+    """It lasted without being seen to: what comes after it is told again."""
+    cameras: list[Camera] = []
+
+    def live() -> bool:
+        return bool(cameras) and cameras[0].status().state is LIVE
+
+    def end(index: int) -> None:
+        if index == 3:
+            assert wait_until(live)
+            raise SourceError("The camera ended the connection")
+
+    def fall_silent(index: int) -> None:
+        if index == 3:
+            assert wait_until(live)
+            time.sleep(1.6)
+
+    brief = [ScriptedCapture([(64, 48)] * 4) for _ in range(3)]
+    for capture in brief:
+        capture.before_grab = end
+    silent = ScriptedCapture([(64, 48)] * 4)
+    silent.before_grab = fall_silent
+    source = scripted_source(*brief, silent, ScriptedCapture([(64, 48)] * 99999))
+    spec = spec_of("scripted://", read_timeout_s=1)
+    lasting = replace(AT_ONCE, settled_s=1.2)
+    cameras.append(run(spec, source, timing=replace(TIMING, backoff=lasting)))
+    assert wait_until(lambda: cameras[0].status().reconnects == 4 and live())
+    assert wait_until(lambda: len(log) == 9)
+    kinds = [line.split("} ")[1].removeprefix("camera ").split()[0].strip(":,") for line in log]
+    assert kinds == [*["live", "offline"] * 3, "3", "stalled", "live"]
+
+
 def test_a_camera_that_worked_is_not_told_to_be_set_anew(run, log):
     """After a stall it still answers: the sentence, one number for one fact, and the next try."""
     slow = replace(TIMING, backoff=Backoff(first_s=1, cap_s=1, jitter=0))

@@ -39,6 +39,17 @@ def test_every_sentence_that_is_explained_is_one_that_is_said():
     assert named <= known
 
 
+def test_every_row_stands_in_a_table():
+    """Behind a blank line without a head it is no row, but bars and words."""
+    loose = []
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        lines = ["", *path.read_text(encoding="utf-8").splitlines(), ""]
+        for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+            if line.startswith("|") and not before and not after.startswith(("| -", "|-")):
+                loose.append(f"{path.name}: {line}")
+    assert loose == []
+
+
 def test_every_promise_of_security_names_tests_that_there_are():
     """A promise without a test is none; nor is one whose test has gone."""
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

@@ -158,11 +158,11 @@ def test_an_engine_that_is_not_there_yet_says_so():
 
 def test_too_many_at_once_are_told_to_come_again(monkeypatch):
     """Pictures in memory are counted from their first byte on."""
-    monkeypatch.setattr(inspecting_module, "AT_A_TIME", 0)
+    monkeypatch.setattr(inspecting_module, "ONE_LIMIT", 0)
     with looking() as web:
         answer = web.post(ASK, role=Role.OPERATOR, content=PICTURE)
         assert answer.status_code == 503
-        monkeypatch.setattr(inspecting_module, "AT_A_TIME", 1)
+        monkeypatch.setattr(inspecting_module, "ONE_LIMIT", 1)
         for _ in range(3):  # each gives its place back
             assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
 
@@ -171,9 +171,9 @@ def test_one_person_takes_no_other_persons_place():
     """What one sends, however much, counts as theirs."""
     with looking() as web:
         under_way = web.parts.inspecting._under_way
-        under_way["somebody else"] = inspecting_module.AT_A_TIME
+        under_way["somebody else"] = inspecting_module.ONE_LIMIT
         assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
-        under_way["a third one"] = inspecting_module.ALL_LIMIT - inspecting_module.AT_A_TIME
+        under_way["a third one"] = inspecting_module.ALL_LIMIT - inspecting_module.ONE_LIMIT
         assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 503
 
 

@@ -14,7 +14,7 @@ from appliance.errors import EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pipeline import inspector as inspector_module
 from appliance.pipeline.asked import Inspected
-from appliance.pipeline.inspector import AT_ONCE, SHOWN_SIDE, WAITING_LIMIT, Inspector
+from appliance.pipeline.inspector import AT_ONCE, ONE_LIMIT, SHOWN_SIDE, Inspector
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import Detections
 from tests.support.fakes import (
@@ -157,7 +157,7 @@ def test_too_many_at_once_are_refused(make):
     data = encoded(upright(), "PNG")
     inquiries = [one.ask(data, "m", 0.5)]
     assert at_work.wait(PATIENCE_S)
-    inquiries += [one.ask(data, "m", 0.5) for _ in range(WAITING_LIMIT)]
+    inquiries += [one.ask(data, "m", 0.5) for _ in range(ONE_LIMIT - 1)]
     with pytest.raises(EngineError, match="too many pictures") as caught:
         one.ask(data, "m", 0.5)
     assert caught.value.hint
@@ -219,7 +219,7 @@ def test_stopping_ends_what_waits(make):
         second.answer.result(PATIENCE_S)
     gate.set()
     assert first.answer.result(PATIENCE_S)
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="the station ends"):
         one.ask(b"", "m", 0.5)
 
 
@@ -250,7 +250,7 @@ def peak_kib(count):
 def test_many_at_once_need_no_more_memory_than_one():
     """Four large pictures at once take the memory of one (O-03)."""
     picture_kib = 5000 * 4000 * 3 // 1024
-    assert peak_kib(WAITING_LIMIT) - peak_kib(1) < picture_kib
+    assert peak_kib(ONE_LIMIT - 1) - peak_kib(1) < picture_kib
 
 
 def test_bombs_in_parallel_are_refused_at_once(make):
@@ -332,7 +332,7 @@ def test_one_person_leaves_room_for_others(make):
 
     one = make(inspect)
     data = encoded(upright(), "PNG")
-    many = [one.ask(data, "m", 0.5, "otto") for _ in range(1 + WAITING_LIMIT)]
+    many = [one.ask(data, "m", 0.5, "otto") for _ in range(ONE_LIMIT)]
     with pytest.raises(EngineError, match="too many pictures"):
         one.ask(data, "m", 0.5, "otto")
     other = one.ask(data, "m", 0.5, "olga")
