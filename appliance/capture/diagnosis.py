@@ -14,7 +14,6 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from appliance.capture.authentication import authorization, digests
 from appliance.capture.contract import (
     CameraSpec,
     NoVideoError,
@@ -22,7 +21,7 @@ from appliance.capture.contract import (
     TooLargeError,
     place_of,
 )
-from appliance.capture.rtsp import NotRtspError, describe
+from appliance.capture.rtsp import MADE_BY, NotRtspError, algorithm_of, describe, offers
 from appliance.errors import SourceError
 from appliance.ffmpeg import FFMPEG
 
@@ -171,11 +170,12 @@ def _unlike_video(spec: CameraSpec, answer: Answer) -> SourceError | None:
 
 def _unread(answer: Answer) -> SourceError:
     """The camera gives something, and FFmpeg made nothing of it."""
-    algorithms = digests(answer.challenges)
-    if answer.is_answered and algorithms and not algorithms[-1].startswith("MD5"):
-        # FFmpeg takes the last one.
+    digests = [
+        algorithm_of(terms) for scheme, terms in offers(answer.challenges) if scheme == "digest"
+    ]
+    if answer.is_answered and digests and not digests[-1].startswith("MD5"):
         return SourceError(
-            f"The camera wants the password by {algorithms[-1]}, which the decoder does not know",
+            f"The camera wants the password by {digests[-1]}, which the decoder does not know",
             hint="Set the camera to digest with MD5.",
         )
     if answer.is_sound_only:
@@ -215,17 +215,25 @@ def _ask_http(spec: CameraSpec, parts: SplitResult, timeout_s: float) -> Answer:
         with httpx.Client(
             timeout=timeout_s, trust_env=False, verify=_trust(parts.scheme)
         ) as client:
-            first = _get(client, url)
-            path = httpx.URL(url).raw_path.decode("ascii")
-            proof = authorization(first.challenges, "GET", path, user, password) if user else ""
-            if first.status != 401 or not proof:
+            first = _get(client, url, None)
+            auth = _in_form(first.challenges, user, password) if user else None
+            if first.status != 401 or auth is None:
                 return first
-            answer = _get(client, url, proof)
+            answer = _get(client, url, auth)
             return replace(answer, challenges=first.challenges, is_answered=True)
     except httpx.TimeoutException:
         return Answer(silent=True)
     except (httpx.HTTPError, httpx.InvalidURL):
         return Answer()
+
+
+def _in_form(challenges: tuple[str, ...], user: str, password: str) -> httpx.Auth | None:
+    """The password in the form that is asked for; None where it is not known."""
+    offered = offers(challenges)
+    digests = [algorithm_of(terms) for scheme, terms in offered if scheme == "digest"]
+    if digests:
+        return httpx.DigestAuth(user, password) if digests[0] in MADE_BY else None
+    return httpx.BasicAuth(user, password) if any(s == "basic" for s, _ in offered) else None
 
 
 @cache
@@ -236,9 +244,8 @@ def _trust(scheme: str) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody's: none will be shown
 
 
-def _get(client: httpx.Client, url: str, proof: str = "") -> Answer:
-    own = [(b"Authorization", proof.encode())] if proof else []
-    with client.stream("GET", url, headers=own) as response:
+def _get(client: httpx.Client, url: str, auth: httpx.Auth | None) -> Answer:
+    with client.stream("GET", url, auth=auth) as response:
         headers = response.headers
         return Answer(
             status=response.status_code,

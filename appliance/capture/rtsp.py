@@ -1,17 +1,21 @@
 """Asks an RTSP camera what it has (RFC 2326), without a password until it asks for one."""
 
+import base64
+import hashlib
 import re
+import secrets
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from email.parser import HeaderParser
-
-from appliance.capture.authentication import authorization
+from email.parser import BytesHeaderParser
+from urllib.request import parse_http_list, parse_keqv_list
 
 MOST_BYTES = 65_536  # of a head, and of what follows it
+MADE_BY = {"MD5": "md5", "MD5-SESS": "md5", "SHA-256": "sha256", "SHA-256-SESS": "sha256"}
 
-_METHOD = "DESCRIBE"
-_STATUS_LINE = re.compile(r"RTSP/\d\.\d (\d{3})", re.ASCII)
+_STATUS_LINE = re.compile(rb"RTSP/\d\.\d (\d{3})")
+_SCHEME = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 
 
 class NotRtspError(Exception):
@@ -58,40 +62,98 @@ def describe(
     ends_s = time.monotonic() + timeout_s
     with socket.create_connection(address, timeout_s) as connection:
         first = _ask(connection, url, ends_s)
-        proof = authorization(first.challenges, _METHOD, url, user, password) if user else ""
-        if first.status != 401 or not proof:
+        authorization = answer(first.challenges, url, user, password) if user else ""
+        if first.status != 401 or not authorization:
             return first
         try:
-            return _answered(connection, url, ends_s, proof, first)
+            return _answered(connection, url, ends_s, authorization, first)
         except (ConnectionError, EOFError):
             pass  # it hangs up after each answer
     with socket.create_connection(address, timeout_s) as connection:
-        return _answered(connection, url, ends_s, proof, first)
+        return _answered(connection, url, ends_s, authorization, first)
+
+
+def offers(challenges: Sequence[str]) -> list[tuple[str, Mapping[str, str]]]:
+    """Scheme, lower case, and terms of each form in which a password is asked for."""
+    matches = (match for match in map(_SCHEME.match, challenges) if match)
+    return [(match[1].lower(), _terms(match[2])) for match in matches]
+
+
+def algorithm_of(terms: Mapping[str, str]) -> str:
+    """Which algorithm a digest is made by, upper case."""
+    return terms.get("algorithm", "MD5").upper()
+
+
+def answer(challenges: Sequence[str], url: str, user: str, password: str) -> str:
+    """The value of Authorization, as it is asked for; empty where no known form is.
+
+    The digest is that of RFC 2617 and 7616.
+    """
+    offered = offers(challenges)
+    for scheme, terms in offered:
+        if scheme == "digest" and algorithm_of(terms) in MADE_BY:
+            return _digest(terms, url, user, password)
+    if {scheme for scheme, _ in offered} != {"basic"}:
+        return ""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return f"Basic {token}"
+
+
+def _terms(text: str) -> Mapping[str, str]:
+    return parse_keqv_list([term for term in parse_http_list(text) if "=" in term])
+
+
+def _digest(terms: Mapping[str, str], url: str, user: str, password: str) -> str:
+    algorithm = algorithm_of(terms)
+
+    def hashed(*parts: str) -> str:
+        return hashlib.new(MADE_BY[algorithm], ":".join(parts).encode()).hexdigest()
+
+    realm, nonce = terms.get("realm", ""), terms.get("nonce", "")
+    own, count = secrets.token_hex(8), "00000001"
+    secret = hashed(user, realm, password)
+    if algorithm.endswith("-SESS"):
+        secret = hashed(secret, nonce, own)
+    what = hashed("DESCRIBE", url)
+    by_count = "auth" in parse_http_list(terms.get("qop", ""))
+    proof = hashed(secret, nonce, *([count, own, "auth"] if by_count else []), what)
+    told = {"username": user, "realm": realm, "nonce": nonce, "uri": url, "response": proof}
+    told |= {"opaque": terms["opaque"]} if "opaque" in terms else {}
+    told |= {"cnonce": own} if by_count or algorithm.endswith("-SESS") else {}
+    header = ", ".join(f'{name}="{_quoted(value)}"' for name, value in told.items())
+    header += f", algorithm={terms['algorithm']}" if "algorithm" in terms else ""
+    header += f", qop=auth, nc={count}" if by_count else ""
+    return f"Digest {header}"
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _answered(
     connection: socket.socket,
     url: str,
     ends_s: float,
-    proof: str,
+    authorization: str,
     first: Description,
 ) -> Description:
     """What it says to the password, with what it had asked for."""
-    said = _ask(connection, url, ends_s, proof)
+    said = _ask(connection, url, ends_s, authorization)
     return replace(said, challenges=first.challenges, is_answered=True)
 
 
-def _ask(connection: socket.socket, url: str, ends_s: float, proof: str = "") -> Description:
-    lines = [f"{_METHOD} {url} RTSP/1.0", f"CSeq: {2 if proof else 1}"]
+def _ask(
+    connection: socket.socket, url: str, ends_s: float, authorization: str = ""
+) -> Description:
+    lines = [f"DESCRIBE {url} RTSP/1.0", f"CSeq: {2 if authorization else 1}"]
     lines += ["Accept: application/sdp"]
-    lines += [f"Authorization: {proof}"] if proof else []
+    lines += [f"Authorization: {authorization}"] if authorization else []
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     head, body = _read_head(connection, ends_s)
-    first, _, rest = head.decode(errors="replace").partition("\r\n")
-    match = _STATUS_LINE.match(first)
+    match = _STATUS_LINE.match(head)
     if match is None:
         raise NotRtspError
-    told = HeaderParser().parsestr(rest)
+    told = BytesHeaderParser().parsebytes(head.partition(b"\r\n")[2])
     length = told.get("Content-Length", "").strip()
     wanted = min(int(length), MOST_BYTES) if length.isdecimal() and len(length) < 10 else 0
     while len(body) < wanted and (more := _receive(connection, ends_s)):
