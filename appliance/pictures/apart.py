@@ -87,8 +87,7 @@ class ReaderApart:
             process.kill()
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        # One that was told to end may take a moment for it.
-        if self._process is not None and (self._why or self._process.poll() is not None):
+        if self._process is not None and self._process.poll() is not None:
             self.rest()
         with self._lock:
             self._why = ""

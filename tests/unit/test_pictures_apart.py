@@ -143,15 +143,6 @@ def test_who_has_gone_is_not_read_for(reader):
     assert reader.read(encoded(upright(), "PNG"), LIMITS).shape == (64, 96, 3)
 
 
-def test_one_that_was_ended_too_late_keeps_nobody_from_the_next(reader):
-    """The picture was there already: the process, which is ending, is not asked again."""
-    data = encoded(upright(), "PNG")
-    for _ in range(3):
-        reader.read(data, LIMITS)
-        reader.end("the sender has gone")
-        assert reader.read(data, LIMITS).shape == (64, 96, 3)
-
-
 def test_the_kernel_ends_it_before_the_station(reader):
     """Where memory is short, a picture is lost and no camera."""
     reader.read(encoded(upright(), "PNG"), LIMITS)
