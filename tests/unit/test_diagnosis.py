@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 from urllib.request import parse_http_list, parse_keqv_list
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from appliance.capture.contract import CameraSpec
 from appliance.capture.sources import stream
 from appliance.errors import SourceError
+from tests.support import hostile_cameras, refusing
 from tests.support.cameras import RtspServer, why_no_rtsp
 
 USER, PASSWORD = "viewer", "S3cr3tPass"
@@ -288,6 +290,42 @@ def test_a_camera_that_leads_elsewhere_when_the_stream_is_set_up_is_not_followed
             assert any(request.startswith(method) for request in camera.requests)
         assert other.requests == []
         assert str(error)
+
+
+@pytest.mark.parametrize("location", ["/%d.jpg", "/%d#.jpg", "/x?%d.jpg"])
+def test_a_camera_cannot_lead_elsewhere_by_the_pattern_of_many_pictures(location):
+    """FFmpeg would try each name, follow it to any host, and wait without an end."""
+    with answering(rtsp("404 No"), "127.0.0.2") as other:
+
+        def reply(request: str) -> bytes:
+            there = f"http://127.0.0.2:{other.port}/internal"
+            return http("302 Found", f"Location: {location if '/cam' in request else there}")(
+                request
+            )
+
+        with answering(reply) as camera:
+            error = told_of(f"http://127.0.0.1:{camera.port}/cam")
+    assert other.requests == []
+    assert str(error) == f"The camera leads to another address (127.0.0.2:{other.port})"
+
+
+@pytest.mark.parametrize("path", ["/s?f=y.jpg", "/a%20dir/y.jpg", "/a%2dy.jpg", "/y.jpg?a=1.5"])
+def test_a_stream_at_the_address_of_a_picture_is_one_stream(path):
+    """FFmpeg takes such an address for the pattern of many names; the camera is asked for it."""
+    asked = []
+
+    def stream_of(request: str) -> bytes:
+        asked.append(unquote(request.split()[1]))
+        return refusing.head("HTTP/1.1 200 OK", refusing.MULTIPART) + hostile_cameras.GOOD * 5
+
+    with answering(stream_of) as camera:
+        url = f"http://127.0.0.1:{camera.port}{path}"
+        spec = CameraSpec(key="dock", name="", url=url, open_timeout_s=2, read_timeout_s=2)
+        capture = stream.SOURCE.open(spec)
+        capture.grab()
+        assert capture.retrieve(None).shape == (240, 320, 3)
+        capture.close()
+    assert set(asked) == {unquote(path)}
 
 
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
