@@ -3,9 +3,11 @@
 import base64
 import contextlib
 import hashlib
+import itertools
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -94,12 +96,13 @@ def proven(request: str, algorithm: str, qop: str) -> bool:
     def hashed(text: str) -> str:
         return HASHES[algorithm](text.encode()).hexdigest()
 
-    secret = hashed(f"{USER}:a camera:{PASSWORD}")
+    secret = hashed(f"{USER}:{told['realm']}:{PASSWORD}")
     if algorithm == "MD5-sess":
         secret = hashed(f"{secret}:00ff:{told['cnonce']}")
     middle = f"{told['nc']}:{told['cnonce']}:{told['qop']}:" if qop else ""
     proof = hashed(f"{secret}:00ff:{middle}{hashed(f'{method}:{uri}')}")
-    return told["response"] == proof and told.get("opaque") == "x"
+    is_ours = told["realm"] in {"a camera", "Süd"} and told.get("opaque") == "x"
+    return told["response"] == proof and is_ours
 
 
 def asking(form: str, then: Callable[[str], bytes], refuse: Callable[..., Callable[[str], bytes]]):
@@ -126,9 +129,15 @@ def told_of(url: str, **changes: object) -> SourceError:
     return caught.value
 
 
+DRIPS = {
+    "rtsp": [],
+    "http": [b"HTTP/1.1 200 OK\r\nX: "],
+    "https": [b"\x16\x03\x03\x40\x00"],  # a part of TLS of 16 kB
+}
 DIGEST = 'Digest realm="a camera", nonce="00ff", opaque="x"'
 FORMS = {
     "digest": DIGEST,
+    "digest of a hall with an umlaut": DIGEST.replace("a camera", "Süd"),
     "digest with qop": f'{DIGEST}, qop="auth,auth-int"',
     "digest by session": f'{DIGEST}, qop="auth", algorithm=MD5-sess',
     "digest by sha": f'{DIGEST}, qop="auth", algorithm=SHA-256',
@@ -178,6 +187,34 @@ def test_no_password_leaves_before_it_is_asked_for(scheme, reply):
 
 
 @pytest.mark.parametrize(("scheme", "reply"), [("rtsp", rtsp), ("http", http)])
+def test_an_odd_form_of_asking_for_a_password_is_put_into_words(scheme, reply):
+    """Whatever a camera's realm is made of: it is the camera that is told of, not a failure."""
+    for form in (
+        'Digest realm=, nonce="x"',
+        'Digest realm="a", nonce="b", algorithm=',
+        'Digest realm="a", nonce="b", stale',
+        'Digest realm="a", nonce="b", qop="auth-int"',
+        'Digest realm="a", nonce="b", qop=""',
+        'Digest nonce="b"',
+        'Basic realm="Halle Süd"',
+    ):
+        with answering(reply("401 No", f"WWW-Authenticate: {form}")) as camera:
+            error = told_of(f"{scheme}://127.0.0.1:{camera.port}/cam")
+        assert str(error) == "The camera refuses the user name or password (401)", form
+    with answering(reply("401 No", "WWW-Authenticate: Digest, ,=,")) as camera:
+        error = told_of(f"{scheme}://127.0.0.1:{camera.port}/cam")
+    assert "in a form that is not known here" in str(error)
+
+
+@pytest.mark.parametrize("line", ["Content-Length: ü", "Location: ü", "Content-Type: ü"])
+def test_letters_that_no_head_may_have_break_nothing(line):
+    """An RTSP camera is told of, whatever it writes."""
+    with answering(rtsp("404 No", line)) as camera:
+        error = told_of(f"rtsp://127.0.0.1:{camera.port}/cam")
+    assert str(error) == "The camera has no stream at this path (404)"
+
+
+@pytest.mark.parametrize(("scheme", "reply"), [("rtsp", rtsp), ("http", http)])
 def test_where_a_digest_is_offered_beside_it_basic_is_never_sent(scheme, reply):
     """Also where the digest is one that nobody here can make."""
     for digest in ("MD5", "SHA-512-256"):
@@ -205,7 +242,8 @@ def test_a_missing_password_is_told_from_a_wrong_one_whatever_the_form(scheme, r
         assert str(error).startswith(said)
 
 
-def test_an_rtsp_camera_that_drips_its_answer_has_a_time_for_all_of_it():
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "https"])
+def test_a_camera_that_drips_its_answer_has_a_time_for_all_of_it(scheme):
     """A byte now and then is as good as silence."""
     closing = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
@@ -218,17 +256,23 @@ def test_an_rtsp_camera_that_drips_its_answer_has_a_time_for_all_of_it():
 
     def say(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            while not closing.wait(0.1):
-                connection.sendall(b"x")
+            for byte in itertools.chain(DRIPS[scheme], itertools.repeat(b"x")):
+                connection.sendall(byte)
+                if closing.wait(0.1):
+                    return
 
     thread = threading.Thread(target=serve)
     thread.start()
-    error = told_of(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x", open_timeout_s=0.5)
+    began_s = time.monotonic()
+    url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x"
+    error = told_of(url, open_timeout_s=0.5)
+    took_s = time.monotonic() - began_s
     closing.set()
     server.shutdown(socket.SHUT_RDWR)
     thread.join(5)
     server.close()
     assert "says nothing" in str(error)
+    assert took_s < 5
 
 
 @pytest.mark.slow
