@@ -21,11 +21,13 @@ from appliance.capture.contract import (
     TooLargeError,
     place_of,
 )
-from appliance.capture.rtsp import MADE_BY, NotRtspError, algorithm_of, describe, offers
+from appliance.capture.deadline import Deadline, deadline
+from appliance.capture.rtsp import AS_SENT, NotRtspError, algorithm_of, answer, describe, offers
 from appliance.errors import SourceError
 from appliance.ffmpeg import FFMPEG
 
 PATIENCE_S = 3.0
+ALL_PATIENCE = 2  # times as long for all of an HTTP answer as for its next byte
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 LIST_TYPES = ("mpegurl", "dash+xml")
 PART_LENGTH = re.compile(rb"(?i)^content-length:\s*(\d{1,18})\s*$", re.MULTILINE)
@@ -211,29 +213,29 @@ def _ask_rtsp(
 def _ask_http(spec: CameraSpec, parts: SplitResult, timeout_s: float) -> Answer:
     user, password = _credentials(spec, parts)
     url = _without_credentials(parts)
-    try:
-        with httpx.Client(
-            timeout=timeout_s, trust_env=False, verify=_trust(parts.scheme)
-        ) as client:
-            first = _get(client, url, None)
-            auth = _in_form(first.challenges, user, password) if user else None
-            if first.status != 401 or auth is None:
-                return first
-            answer = _get(client, url, auth)
-            return replace(answer, challenges=first.challenges, is_answered=True)
-    except httpx.TimeoutException:
-        return Answer(silent=True)
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return Answer()
+    with deadline(ALL_PATIENCE * timeout_s) as ends:
+        try:
+            with httpx.Client(
+                timeout=timeout_s, trust_env=False, verify=_trust(parts.scheme)
+            ) as client:
+                return _asked_twice(client, url, (user, password), ends)
+        except httpx.TimeoutException:
+            return Answer(silent=True)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return Answer(silent=ends.is_over)
 
 
-def _in_form(challenges: tuple[str, ...], user: str, password: str) -> httpx.Auth | None:
-    """The password in the form that is asked for; None where it is not known."""
-    offered = offers(challenges)
-    digests = [algorithm_of(terms) for scheme, terms in offered if scheme == "digest"]
-    if digests:
-        return httpx.DigestAuth(user, password) if digests[0] in MADE_BY else None
-    return httpx.BasicAuth(user, password) if any(s == "basic" for s, _ in offered) else None
+def _asked_twice(
+    client: httpx.Client, url: str, credentials: tuple[str, str], ends: Deadline
+) -> Answer:
+    """What it says without the password and, where it asks for one, with it."""
+    first = _get(client, url, ends)
+    asked = "GET", httpx.URL(url).raw_path.decode()
+    authorization = answer(first.challenges, asked, *credentials) if credentials[0] else b""
+    if first.status != 401 or not authorization:
+        return first
+    told = _get(client, url, ends, authorization)
+    return replace(told, challenges=first.challenges, is_answered=True)
 
 
 @cache
@@ -244,13 +246,16 @@ def _trust(scheme: str) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody's: none will be shown
 
 
-def _get(client: httpx.Client, url: str, auth: httpx.Auth | None) -> Answer:
-    with client.stream("GET", url, auth=auth) as response:
+def _get(client: httpx.Client, url: str, ends: Deadline, authorization: bytes = b"") -> Answer:
+    own = {b"Authorization": authorization} if authorization else {}
+    traced = {"trace": ends.trace}
+    with client.stream("GET", url, headers=own, extensions=traced) as response:
         headers = response.headers
+        asked = [value for name, value in headers.raw if name.lower() == b"www-authenticate"]
         return Answer(
             status=response.status_code,
             content_type=headers.get("content-type", ""),
-            challenges=tuple(headers.get_list("www-authenticate")),
+            challenges=tuple(value.decode(AS_SENT) for value in asked),
             led_to=urljoin(url, headers["location"]) if response.has_redirect_location else "",
             part_bytes=_first_part_bytes(response),
         )

@@ -8,10 +8,11 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from urllib.request import parse_http_list, parse_keqv_list
 
 MOST_BYTES = 65_536  # of a head, and of what follows it
+AS_SENT = "latin-1"  # a letter for each byte, whatever a camera means by it
 MADE_BY = {"MD5": "md5", "MD5-SESS": "md5", "SHA-256": "sha256", "SHA-256-SESS": "sha256"}
 
 _STATUS_LINE = re.compile(rb"RTSP/\d\.\d (\d{3})")
@@ -62,7 +63,8 @@ def describe(
     ends_s = time.monotonic() + timeout_s
     with socket.create_connection(address, timeout_s) as connection:
         first = _ask(connection, url, ends_s)
-        authorization = answer(first.challenges, url, user, password) if user else ""
+        asked = "DESCRIBE", url
+        authorization = answer(first.challenges, asked, user, password) if user else b""
         if first.status != 401 or not authorization:
             return first
         try:
@@ -84,37 +86,48 @@ def algorithm_of(terms: Mapping[str, str]) -> str:
     return terms.get("algorithm", "MD5").upper()
 
 
-def answer(challenges: Sequence[str], url: str, user: str, password: str) -> str:
+def answer(challenges: Sequence[str], asked: tuple[str, str], user: str, password: str) -> bytes:
     """The value of Authorization, as it is asked for; empty where no known form is.
 
     The digest is that of RFC 2617 and 7616.
+
+    Args:
+        challenges: as they came, a letter for each byte.
+        asked: method and address.
+        user: who asks.
+        password: of the user.
     """
     offered = offers(challenges)
     for scheme, terms in offered:
         if scheme == "digest" and algorithm_of(terms) in MADE_BY:
-            return _digest(terms, url, user, password)
-    if {scheme for scheme, _ in offered} != {"basic"}:
-        return ""
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return f"Basic {token}"
+            return _digest(terms, *map(_as_sent, (*asked, user, password))).encode(AS_SENT)
+    schemes = {scheme for scheme, _ in offered}
+    if "basic" not in schemes or "digest" in schemes:
+        return b""
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
 def _terms(text: str) -> Mapping[str, str]:
-    return parse_keqv_list([term for term in parse_http_list(text) if "=" in term])
+    """Those that say something; cameras leave values empty, or the sign of equality out."""
+    return parse_keqv_list([term for term in parse_http_list(text) if term.partition("=")[2]])
 
 
-def _digest(terms: Mapping[str, str], url: str, user: str, password: str) -> str:
+def _as_sent(text: str) -> str:
+    return text.encode().decode(AS_SENT)
+
+
+def _digest(terms: Mapping[str, str], method: str, url: str, user: str, password: str) -> str:
     algorithm = algorithm_of(terms)
 
     def hashed(*parts: str) -> str:
-        return hashlib.new(MADE_BY[algorithm], ":".join(parts).encode()).hexdigest()
+        return hashlib.new(MADE_BY[algorithm], ":".join(parts).encode(AS_SENT)).hexdigest()
 
     realm, nonce = terms.get("realm", ""), terms.get("nonce", "")
     own, count = secrets.token_hex(8), "00000001"
     secret = hashed(user, realm, password)
     if algorithm.endswith("-SESS"):
         secret = hashed(secret, nonce, own)
-    what = hashed("DESCRIBE", url)
+    what = hashed(method, url)
     by_count = "auth" in parse_http_list(terms.get("qop", ""))
     proof = hashed(secret, nonce, *([count, own, "auth"] if by_count else []), what)
     told = {"username": user, "realm": realm, "nonce": nonce, "uri": url, "response": proof}
@@ -134,7 +147,7 @@ def _answered(
     connection: socket.socket,
     url: str,
     ends_s: float,
-    authorization: str,
+    authorization: bytes,
     first: Description,
 ) -> Description:
     """What it says to the password, with what it had asked for."""
@@ -143,17 +156,17 @@ def _answered(
 
 
 def _ask(
-    connection: socket.socket, url: str, ends_s: float, authorization: str = ""
+    connection: socket.socket, url: str, ends_s: float, authorization: bytes = b""
 ) -> Description:
-    lines = [f"DESCRIBE {url} RTSP/1.0", f"CSeq: {2 if authorization else 1}"]
-    lines += ["Accept: application/sdp"]
-    lines += [f"Authorization: {authorization}"] if authorization else []
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    lines = [f"DESCRIBE {url} RTSP/1.0".encode(), b"CSeq: %d" % (2 if authorization else 1)]
+    lines += [b"Accept: application/sdp"]
+    lines += [b"Authorization: " + authorization] if authorization else []
+    connection.sendall(b"\r\n".join([*lines, b"", b""]))
     head, body = _read_head(connection, ends_s)
     match = _STATUS_LINE.match(head)
     if match is None:
         raise NotRtspError
-    told = BytesHeaderParser().parsebytes(head.partition(b"\r\n")[2])
+    told = HeaderParser().parsestr(head.partition(b"\r\n")[2].decode(AS_SENT))
     length = told.get("Content-Length", "").strip()
     wanted = min(int(length), MOST_BYTES) if length.isdecimal() and len(length) < 10 else 0
     while len(body) < wanted and (more := _receive(connection, ends_s)):

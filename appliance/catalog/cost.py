@@ -13,23 +13,27 @@ from typing import Final
 from appliance.errors import ModelError
 from appliance.resources import memory
 
-FIELD_BYTES: Final = 150  # that one takes at most once it is read
+FIELD_BYTES: Final = 250  # that one takes at most once it is read
 MOST_FIELDS: Final = 2_000_000  # the largest models have some hundred thousand
+NUMBER: Final = 24  # times a byte of the file: eight bytes, in memory that grows by doubling
 UNKNOWN: Final = 50  # bytes in memory for each in the file, at worst
 SHARE: Final = 0.5  # of the memory that is free
 
 # By the kind of message: what is inside of each field, or how much more it takes than in the file.
 _FIELDS: Final[dict[str, dict[int, str | int]]] = {
-    "model": {2: 1, 3: 1, 4: 1, 6: 1, 7: "graph", 25: "function"},
+    "model": {2: 1, 3: 1, 4: 1, 6: 1, 7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 2: 1, 5: "tensor", 10: 1, 15: "sparse"},
     "node": {1: 1, 2: 1, 3: 1, 4: 1, 5: "attribute", 6: 1, 7: 1},
     "attribute": {
-        1: 1, 4: 1, 5: "tensor", 6: "graph", 7: 1, 8: 8, 9: 1, 10: "tensor", 11: "graph", 13: 1,
-        22: "sparse", 23: "sparse",
+        1: 1, 4: 1, 5: "tensor", 6: "graph", 7: 1, 8: NUMBER, 9: 1, 10: "tensor", 11: "graph",
+        13: 1, 22: "sparse", 23: "sparse",
     },
-    "tensor": {1: 8, 4: 1, 5: 4, 6: 1, 7: 8, 8: 1, 9: 1, 10: 1, 11: 8, 12: 1},
-    "sparse": {1: "tensor", 2: "tensor", 3: 8},
-    "function": {1: 1, 4: 1, 5: 1, 7: "node", 8: 1},
+    "tensor": {
+        1: NUMBER, 4: 1, 5: NUMBER // 2, 6: 1, 7: NUMBER, 8: 1, 9: 1, 10: 1, 11: NUMBER, 12: 1,
+    },
+    "sparse": {1: "tensor", 2: "tensor", 3: NUMBER},
+    "function": {1: 1, 4: 1, 5: 1, 7: "node", 8: 1, 11: "attribute"},
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ copies a model goes through `side_files` first.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -107,8 +108,9 @@ def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+        yield attribute.t
+        yield from attribute.tensors  # one at a time, as all that follows: there may be millions
+        for sparse in chain((attribute.sparse_tensor,), attribute.sparse_tensors):
             yield from (sparse.values, sparse.indices)
-        for graph in (attribute.g, *attribute.graphs):
+        for graph in chain((attribute.g,), attribute.graphs):
             yield from _graph_tensors(graph)

@@ -87,7 +87,8 @@ class ReaderApart:
             process.kill()
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        if self._process is not None and self._process.poll() is not None:
+        # One that was told to end may live for some milliseconds more: for no other's picture.
+        if self._process is not None and (self._why or self._process.poll() is not None):
             self.rest()
         with self._lock:
             self._why = ""

@@ -17,17 +17,16 @@ def without_damaged_extras(data: bytes) -> bytes:
     """
     if not data.startswith(START):
         return data
-    damaged, at = [], len(START)
+    kept, since, at = [], 0, len(START)  # parts: thousands may be damaged
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         kind, checksum = data[at + 4 : at + 8], data[end - 4 : end]
         if end > len(data) or crc32(data[at + 4 : end - 4]) != int.from_bytes(checksum, "big"):
             if not (kind and kind[0] & EXTRA):
                 raise ValueError(kind)
-            damaged.append((at, end))
+            kept.append(data[since:at])
+            since = end
         if kind == b"IEND":
             break
         at = end
-    for start, end in reversed(damaged):
-        data = data[:start] + data[end:]
-    return data
+    return b"".join((*kept, data[since:])) if kept else data

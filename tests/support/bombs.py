@@ -120,13 +120,47 @@ def huge_names() -> onnx.ModelProto:
 
 def many_tiny_nodes(count: int = 20_000_000) -> bytes:
     """40 MB of empty nodes, which are gigabytes once they are read."""
-    nodes = b"\x0a\x00" * count
-    size, written = len(nodes), bytearray()
-    while size >= 0x80:
-        written.append(size & 0x7F | 0x80)
-        size >>= 7
-    written.append(size)
-    return b"\x08\x08\x3a" + bytes(written) + nodes
+    return in_graph(_field(1) * count)
+
+
+def crowds(count: int = 300_000) -> Mapping[str, bytes]:
+    """Files with so many of a thing that takes two bytes there, or one."""
+
+    def attribute(inner: bytes) -> bytes:
+        return in_graph(_field(1, _field(5, inner)))
+
+    return {
+        "nodes": many_tiny_nodes(count),
+        "attributes": in_graph(_field(1, _field(5) * count)),
+        "graphs of an attribute": attribute(_field(11) * count),
+        "tensors of an attribute": attribute(_field(10) * count),
+        "numbers of an attribute": attribute(_field(8, b"\1" * count * 4)),
+        "tensors": in_graph(_field(5) * count),
+        "sizes of a tensor": in_graph(_field(5, _field(1, b"\1" * count * 4))),
+        "numbers of a tensor": in_graph(_field(5, _field(5, b"\1" * count * 4))),
+        "nodes for training": in_graph(b"") + _field(20, _field(1, _field(1) * count)),
+        "functions": in_graph(b"") + _field(25) * count,
+        "attributes of a function": in_graph(b"") + _field(25, _field(11) * count),
+    }
+
+
+def in_graph(inner: bytes) -> bytes:
+    """A file with this graph."""
+    return b"\x08\x08" + _field(7, inner)
+
+
+def _field(number: int, inner: bytes = b"") -> bytes:
+    """A field of protobuf that holds something."""
+    return _varint(number << 3 | 2) + _varint(len(inner)) + inner
+
+
+def _varint(value: int) -> bytes:
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
 
 
 def outside_weights(location: str) -> onnx.ModelProto:

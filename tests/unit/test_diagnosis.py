@@ -3,11 +3,14 @@
 import base64
 import contextlib
 import hashlib
+import itertools
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 from urllib.request import parse_http_list, parse_keqv_list
 
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from appliance.capture.contract import CameraSpec
 from appliance.capture.sources import stream
 from appliance.errors import SourceError
+from tests.support import hostile_cameras, refusing
 from tests.support.cameras import RtspServer, why_no_rtsp
 
 USER, PASSWORD = "viewer", "S3cr3tPass"
@@ -92,12 +96,13 @@ def proven(request: str, algorithm: str, qop: str) -> bool:
     def hashed(text: str) -> str:
         return HASHES[algorithm](text.encode()).hexdigest()
 
-    secret = hashed(f"{USER}:a camera:{PASSWORD}")
+    secret = hashed(f"{USER}:{told['realm']}:{PASSWORD}")
     if algorithm == "MD5-sess":
         secret = hashed(f"{secret}:00ff:{told['cnonce']}")
     middle = f"{told['nc']}:{told['cnonce']}:{told['qop']}:" if qop else ""
     proof = hashed(f"{secret}:00ff:{middle}{hashed(f'{method}:{uri}')}")
-    return told["response"] == proof and told.get("opaque") == "x"
+    is_ours = told["realm"] in {"a camera", "Süd"} and told.get("opaque") == "x"
+    return told["response"] == proof and is_ours
 
 
 def asking(form: str, then: Callable[[str], bytes], refuse: Callable[..., Callable[[str], bytes]]):
@@ -124,9 +129,15 @@ def told_of(url: str, **changes: object) -> SourceError:
     return caught.value
 
 
+DRIPS = {
+    "rtsp": [],
+    "http": [b"HTTP/1.1 200 OK\r\nX: "],
+    "https": [b"\x16\x03\x03\x40\x00"],  # a part of TLS of 16 kB
+}
 DIGEST = 'Digest realm="a camera", nonce="00ff", opaque="x"'
 FORMS = {
     "digest": DIGEST,
+    "digest of a hall with an umlaut": DIGEST.replace("a camera", "Süd"),
     "digest with qop": f'{DIGEST}, qop="auth,auth-int"',
     "digest by session": f'{DIGEST}, qop="auth", algorithm=MD5-sess',
     "digest by sha": f'{DIGEST}, qop="auth", algorithm=SHA-256',
@@ -176,6 +187,34 @@ def test_no_password_leaves_before_it_is_asked_for(scheme, reply):
 
 
 @pytest.mark.parametrize(("scheme", "reply"), [("rtsp", rtsp), ("http", http)])
+def test_an_odd_form_of_asking_for_a_password_is_put_into_words(scheme, reply):
+    """Whatever a camera's realm is made of: it is the camera that is told of, not a failure."""
+    for form in (
+        'Digest realm=, nonce="x"',
+        'Digest realm="a", nonce="b", algorithm=',
+        'Digest realm="a", nonce="b", stale',
+        'Digest realm="a", nonce="b", qop="auth-int"',
+        'Digest realm="a", nonce="b", qop=""',
+        'Digest nonce="b"',
+        'Basic realm="Halle Süd"',
+    ):
+        with answering(reply("401 No", f"WWW-Authenticate: {form}")) as camera:
+            error = told_of(f"{scheme}://127.0.0.1:{camera.port}/cam")
+        assert str(error) == "The camera refuses the user name or password (401)", form
+    with answering(reply("401 No", "WWW-Authenticate: Digest, ,=,")) as camera:
+        error = told_of(f"{scheme}://127.0.0.1:{camera.port}/cam")
+    assert "in a form that is not known here" in str(error)
+
+
+@pytest.mark.parametrize("line", ["Content-Length: ü", "Location: ü", "Content-Type: ü"])
+def test_letters_that_no_head_may_have_break_nothing(line):
+    """An RTSP camera is told of, whatever it writes."""
+    with answering(rtsp("404 No", line)) as camera:
+        error = told_of(f"rtsp://127.0.0.1:{camera.port}/cam")
+    assert str(error) == "The camera has no stream at this path (404)"
+
+
+@pytest.mark.parametrize(("scheme", "reply"), [("rtsp", rtsp), ("http", http)])
 def test_where_a_digest_is_offered_beside_it_basic_is_never_sent(scheme, reply):
     """Also where the digest is one that nobody here can make."""
     for digest in ("MD5", "SHA-512-256"):
@@ -203,7 +242,8 @@ def test_a_missing_password_is_told_from_a_wrong_one_whatever_the_form(scheme, r
         assert str(error).startswith(said)
 
 
-def test_an_rtsp_camera_that_drips_its_answer_has_a_time_for_all_of_it():
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "https"])
+def test_a_camera_that_drips_its_answer_has_a_time_for_all_of_it(scheme):
     """A byte now and then is as good as silence."""
     closing = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
@@ -216,17 +256,23 @@ def test_an_rtsp_camera_that_drips_its_answer_has_a_time_for_all_of_it():
 
     def say(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            while not closing.wait(0.1):
-                connection.sendall(b"x")
+            for byte in itertools.chain(DRIPS[scheme], itertools.repeat(b"x")):
+                connection.sendall(byte)
+                if closing.wait(0.1):
+                    return
 
     thread = threading.Thread(target=serve)
     thread.start()
-    error = told_of(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x", open_timeout_s=0.5)
+    began_s = time.monotonic()
+    url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x"
+    error = told_of(url, open_timeout_s=0.5)
+    took_s = time.monotonic() - began_s
     closing.set()
     server.shutdown(socket.SHUT_RDWR)
     thread.join(5)
     server.close()
     assert "says nothing" in str(error)
+    assert took_s < 5
 
 
 @pytest.mark.slow
@@ -288,6 +334,42 @@ def test_a_camera_that_leads_elsewhere_when_the_stream_is_set_up_is_not_followed
             assert any(request.startswith(method) for request in camera.requests)
         assert other.requests == []
         assert str(error)
+
+
+@pytest.mark.parametrize("location", ["/%d.jpg", "/%d#.jpg", "/x?%d.jpg"])
+def test_a_camera_cannot_lead_elsewhere_by_the_pattern_of_many_pictures(location):
+    """FFmpeg would try each name, follow it to any host, and wait without an end."""
+    with answering(rtsp("404 No"), "127.0.0.2") as other:
+
+        def reply(request: str) -> bytes:
+            there = f"http://127.0.0.2:{other.port}/internal"
+            return http("302 Found", f"Location: {location if '/cam' in request else there}")(
+                request
+            )
+
+        with answering(reply) as camera:
+            error = told_of(f"http://127.0.0.1:{camera.port}/cam")
+    assert other.requests == []
+    assert str(error) == f"The camera leads to another address (127.0.0.2:{other.port})"
+
+
+@pytest.mark.parametrize("path", ["/s?f=y.jpg", "/a%20dir/y.jpg", "/a%2dy.jpg", "/y.jpg?a=1.5"])
+def test_a_stream_at_the_address_of_a_picture_is_one_stream(path):
+    """FFmpeg takes such an address for the pattern of many names; the camera is asked for it."""
+    asked = []
+
+    def stream_of(request: str) -> bytes:
+        asked.append(unquote(request.split()[1]))
+        return refusing.head("HTTP/1.1 200 OK", refusing.MULTIPART) + hostile_cameras.GOOD * 5
+
+    with answering(stream_of) as camera:
+        url = f"http://127.0.0.1:{camera.port}{path}"
+        spec = CameraSpec(key="dock", name="", url=url, open_timeout_s=2, read_timeout_s=2)
+        capture = stream.SOURCE.open(spec)
+        capture.grab()
+        assert capture.retrieve(None).shape == (240, 320, 3)
+        capture.close()
+    assert set(asked) == {unquote(path)}
 
 
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"

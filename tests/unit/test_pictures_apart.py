@@ -113,6 +113,14 @@ def test_a_picture_that_takes_too_long_is_ended(reader):
     assert reader.read(encoded(upright(), "PNG"), LIMITS).shape == (64, 96, 3)
 
 
+def test_who_leaves_too_late_harms_no_other_picture(reader):
+    """A picture was read when its process was told to end: the next one, of anybody, is read."""
+    data = encoded(upright(), "PNG")
+    for _ in range(8):  # a process that was killed ends when it is its turn
+        assert reader.read(data, LIMITS).shape == (64, 96, 3)
+        reader.end("nobody waits")
+
+
 def test_a_process_that_ends_while_a_picture_is_sent_to_it_is_started_anew(reader, monkeypatch):
     """More than a pipe holds was on its way."""
     sound = apart_module.COMMAND

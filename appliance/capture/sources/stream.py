@@ -1,7 +1,8 @@
 """Network cameras: RTSP and HTTP, through OpenCV's FFmpeg."""
 
+import re
 from dataclasses import replace
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 import cv2
 
@@ -20,6 +21,8 @@ from appliance.values import U8
 
 PICTURE_FORMS = ("_pipe", "image2")  # FFmpeg's names for what holds one picture
 MOST_LED = 2  # from one path of a camera to another
+PATTERN = re.compile(r"[%*?{]")
+FILE_ENDING = re.compile(r"\.(?=[A-Za-z]\w*$)")
 LED_BY = {"http": {"http", "https"}, "https": {"https"}, "rtsp": {"rtsp", "rtsps"}}  # none back
 
 
@@ -117,11 +120,25 @@ def with_credentials(spec: CameraSpec) -> str:
         _ = parts.port  # raises where the port is no number
     except ValueError as error:
         raise SourceError("The address is no URL", hint=spec.check("URL")) from error
-    if not spec.username:
-        return urlunsplit(parts)
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{quote(spec.username, safe='')}:{quote(spec.password, safe='')}"
-    return urlunsplit(parts._replace(netloc=f"{user}@{host}"))
+    if spec.username:
+        host = parts.netloc.rpartition("@")[2]
+        user = f"{quote(spec.username, safe='')}:{quote(spec.password, safe='')}"
+        parts = parts._replace(netloc=f"{user}@{host}")
+    return urlunsplit(_of_one_stream(parts) if parts.scheme in {"http", "https"} else parts)
+
+
+def _of_one_stream(parts: SplitResult) -> SplitResult:
+    """The address as FFmpeg takes it for that of one stream.
+
+    One with a `?` or an escape that ends like a picture's name is the pattern of many names to it:
+    it calls the first few without our limits, on whatever host they lead to, and waits for ever.
+    So the ending's dot is escaped, which is the same to a server.
+    """
+    parts = parts._replace(fragment="")  # no server ever sees it
+    if not PATTERN.search(urlunsplit(parts)):
+        return parts
+    last = "query" if parts.query else "path"
+    return parts._replace(**{last: FILE_ENDING.sub("%2E", getattr(parts, last))})
 
 
 SOURCE = Source(
