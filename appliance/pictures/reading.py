@@ -129,7 +129,7 @@ def _load_jpeg(image: Image.Image, data: bytes) -> None:
 
 def _incomplete() -> PictureError:
     return PictureError(
-        "the picture is incomplete or damaged", hint="Send it again, or export it anew."
+        "the picture is incomplete or damaged", hint="Send or export it again."
     )
 
 
