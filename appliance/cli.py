@@ -219,7 +219,7 @@ def _unforeseen(error: Exception) -> ApplianceError:
         return EngineError("the build found no memory", hint=MEMORY_HINT)
     return EngineError(
         f"the build ended unexpectedly: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
-        hint="Export the model anew; if it stays, the log on the System page tells more.",
+        hint="Export the model again; if it stays, the log on the System page tells more.",
     )
 
 

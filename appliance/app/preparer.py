@@ -171,7 +171,7 @@ class _WayUp:
             if not self.shelf.cache.set_aside(found):
                 raise
             self._warn(f"{error}; it is built once more")
-            yield from self._spare(spares, f"{backend.title} is built anew: {error}")
+            yield from self._spare(spares, f"{backend.title} is built again: {error}")
             found = self._built(backend)
             yield self._loaded(backend, found)
         if may_prove(found, frames_for(self.settings, self.model.card.name)):

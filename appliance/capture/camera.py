@@ -203,7 +203,7 @@ class Camera:
             self._memory.retire()
             self._drops_before = self._drops()
             self._memory = self._fresh_memory()
-        message = "The connection to the camera hangs; it is left behind and made anew"
+        message = "The connection to the camera hangs; a new one is made"
         hint = "If it stays like this, switch the camera off and on again."
         self._fail(StalledError(message, hint=hint))
 

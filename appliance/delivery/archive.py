@@ -16,7 +16,7 @@ from appliance.errors import DeliveryError
 PIECE_BYTES: Final = 1024 * 1024
 MOST_BYTES: Final = 8 * 1024**3 - 1  # the largest member that a plain header can tell
 
-AGAIN_HINT: Final = "Copy it there again; where that does not help, make it anew."
+AGAIN_HINT: Final = "Copy it there again; where that does not help, make it again."
 
 
 def check_name(name: str) -> str:

@@ -123,7 +123,7 @@ def read_manifest(text: bytes, kind: type[Manifest]) -> Manifest:
         ) from error
     names = [file.name for file in manifest.files]
     if len(set(names)) < len(names):
-        raise DeliveryError(f"{MANIFEST}: lists a file twice", hint="Make it anew.")
+        raise DeliveryError(f"{MANIFEST}: lists a file twice", hint="Make it again.")
     return manifest
 
 

@@ -150,7 +150,7 @@ def check_sizes(proto: onnx.ModelProto, name: str) -> None:
     if unknown:
         raise ModelError(
             f"{name}: operators whose output has no known size: {', '.join(sorted(unknown))}",
-            hint="Export the model anew, without ONNX Runtime's own optimizations.",
+            hint="Export the model again, without ONNX Runtime's own optimizations.",
         )
 
 

@@ -50,7 +50,7 @@ FAINT_SPARED = 0.3  # of a test picture's rows in fp16; measured: up to 0.14, an
 MAX_SHIFT_PX = 0.25  # half a pixel is the commonest mistake there is
 MAX_TIES = 0.001  # share of rows whose class another one may have taken, by a hair
 MIN_SHARE_COMPUTED = 0.5  # of the multiplying layers, in the precision that was asked for
-OVERFLOWS = "The model's card may name the wrong scale; or export the model anew."
+OVERFLOWS = "The model's card may name the wrong scale; or export the model again."
 MORE_FRAMES = "Add frames to the model's verify folder, on which there is something to see."
 WIDER = "A wider precision sees more: APPLIANCE_ENGINE__PRECISION=auto tries them."
 

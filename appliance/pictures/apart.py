@@ -59,12 +59,12 @@ class ReaderApart:
             process.kill()
             status = process.wait()
             if self._why == too_long:
-                raise PictureError(too_long, hint="Export it anew, or save it smaller.") from error
+                raise PictureError(too_long, hint="Export it again, or save it smaller.") from error
             if self._why:
                 raise EngineError(self._why) from error
             raise PictureError(
                 f"reading the picture ended unexpectedly ({status})",
-                hint="Export it anew; if others end so as well, the station lacks memory.",
+                hint="Export it again; if others end so as well, the station lacks memory.",
             ) from error
         finally:
             limit.cancel()

@@ -44,7 +44,7 @@ def _answer(question: Mapping[str, Any], asked: BinaryIO, answers: BinaryIO) -> 
         return
     except Exception as error:  # noqa: BLE001 - top of the process: told to whoever asks
         told = f"the picture cannot be read: {type(error).__name__}"
-        _say(answers, {"error": told, "hint": "Export it anew, or try another one."})
+        _say(answers, {"error": told, "hint": "Export it again, or try another one."})
         return
     width, height = image.size
     _say(answers, {"width": width, "height": height})
@@ -76,7 +76,7 @@ def _read(data: bytes, limits: Limits) -> Image.Image:
         return read_image(data, limits, allow)
     except MemoryError as error:
         raise PictureError(
-            "the picture takes more memory than one of its size may", hint="Export it anew."
+            "the picture takes more memory than one of its size may", hint="Export it again."
         ) from error
     finally:
         _limit(resource.RLIMIT_DATA, resource.RLIM_INFINITY)

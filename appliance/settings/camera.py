@@ -83,7 +83,7 @@ class Camera(Section):
         10.0, "Seconds in which the camera must open.", example="20", gt=0, le=600
     )
     read_timeout_s: float = setting(
-        5.0, "Seconds without a frame after which it is opened anew.", example="10", gt=0, le=600
+        5.0, "Seconds without a frame after which it is opened again.", example="10", gt=0, le=600
     )
 
     @model_validator(mode="before")

@@ -44,7 +44,7 @@ def _check_numbers(name: str, array: F32) -> None:
     if not np.isfinite(array).all():
         raise NoNumbersError(
             f"{name} holds values that are no numbers",
-            hint="Export the model anew; if its engine runs in fewer bits, "
+            hint="Export the model again; if its engine runs in fewer bits, "
             "APPLIANCE_ENGINE__PRECISION=fp32 may help.",
         )
 

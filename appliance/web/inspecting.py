@@ -78,7 +78,7 @@ class Inspecting:
         """The next picture of a camera."""
         snapshot = self._snapshots.ask(request.path_params["key"])
         if snapshot is None:
-            raise SettingsError("there is no such camera", hint="Load the page anew.")
+            raise SettingsError("there is no such camera", hint="Reload the page.")
         try:
             async with asyncio.timeout(CAMERA_S):
                 picture = await asyncio.wrap_future(snapshot)

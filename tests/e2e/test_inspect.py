@@ -270,7 +270,7 @@ def test_a_broken_picture_says_so_and_the_next_one_is_shown(station, tmp_path):
         choose(tmp_path / "whole.jpg")
         assert len(rows(inspect)) == 2
         choose(tmp_path / "half.jpg")
-        told = "The picture is incomplete or damaged. Send it again, or export it anew."
+        told = "The picture is incomplete or damaged. Send or export it again."
         inspect.get_by_text(told).wait_for(timeout=SETTLED_MS)
         assert inspect.locator("tbody tr").count() == 0
         assert inspect.locator(".stage img").is_hidden()

@@ -231,7 +231,7 @@ def test_a_spare_serves_while_the_best_is_made_anew(gpu_box):
     assert fallbacks(gpu_box) == ["TensorRT is being built", ""]
     spoil(gpu_box, choices.backends()["tensorrt"])
     meanwhile, after = fallbacks(gpu_box)
-    assert meanwhile.startswith("TensorRT is built anew: ")
+    assert meanwhile.startswith("TensorRT is built again: ")
     assert "cannot load it" in meanwhile
     assert after == ""
     assert gpu_box._child.builds == ["cpu", "tensorrt", "tensorrt"]

@@ -129,7 +129,7 @@ def _recall(config: Any, timings: Path) -> None:  # noqa: ANN401
     known = config.create_timing_cache(before)
     if known is not None and config.set_timing_cache(known, False):  # noqa: FBT003 - theirs
         return
-    logger.info("timings: {} is of another GPU or version, and is measured anew", timings.name)
+    logger.info("timings: {} is of another GPU or version, and is measured again", timings.name)
     config.set_timing_cache(config.create_timing_cache(b""), False)  # noqa: FBT003
 
 
