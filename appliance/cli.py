@@ -16,13 +16,7 @@ from loguru import logger
 from appliance import __version__
 from appliance.app.state import claim_state
 from appliance.cli_delivery import add_commands, prepared_paths
-from appliance.errors import (
-    ApplianceError,
-    EngineError,
-    ListenError,
-    ModelError,
-    SettingsError,
-)
+from appliance.errors import ApplianceError, EngineError, ListenError, ModelError, SettingsError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
 from appliance.settings import (

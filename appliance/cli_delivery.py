@@ -10,13 +10,7 @@ from appliance.delivery.results import FOLDER, last_update
 from appliance.errors import DeliveryError
 from appliance.logs import Ring, setup
 from appliance.redaction import Redactor
-from appliance.settings import (
-    Paths,
-    environment,
-    keep_files_private,
-    load_paths,
-    prepare_process,
-)
+from appliance.settings import Paths, environment, keep_files_private, load_paths, prepare_process
 from appliance.terminal import err, out, reported
 
 update_app = typer.Typer(no_args_is_help=True, help="Updates of this host.")

@@ -49,7 +49,7 @@ class Kiosk:
     ) -> None:
         pages = Pages(base="", station_name=settings.station.name, version=__version__)
         config = configuration()
-        if settings.kiosk.key is not None:
+        if settings.kiosk.key is not None:  # as always where there is a port: loading sees to it
             key = KioskKey(settings.kiosk.key.get_secret_value())
             places = Reach(settings.web).places
             config.app = kiosk_application(hub, pages, languages, places, key)

@@ -33,8 +33,8 @@ class Backoff:
 
     def delay_s(self, failures: int, *, seldom: bool = False) -> float:
         """The wait after so many failures in a row, seconds."""
-        whole_s = min(self.cap_s, self.first_s * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
-        whole_s = self.seldom_s if seldom else whole_s
+        doubled_s = self.first_s * 2.0 ** min(failures - 1, MAX_DOUBLINGS)
+        whole_s = self.seldom_s if seldom else min(self.cap_s, doubled_s)
         return whole_s * (1 - self.jitter * self.chance())
 
 

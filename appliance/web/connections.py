@@ -30,7 +30,7 @@ TAKEN_AT_ONCE = 1  # that are taken before the next look at how many there are
 WAITING = 2048  # in the kernel, to be taken
 
 _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_log = logging.getLogger("connections")
+_log = logging.getLogger("connections")  # in logs.OUTSIDE: told once a minute, and counted
 
 
 def most_connections() -> int:

@@ -59,7 +59,7 @@ _TRACEBACK = _Traceback("traceback")
 
 def _place_of(error: BaseException) -> str:
     """Module and line where it was raised; the last of ours on the way, if there is one."""
-    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    frames = traceback.walk_tb(error.__traceback__)
     names = [(str(frame.f_globals.get("__name__")), line) for frame, line in frames]
     ours = [each for each in names if each[0].partition(".")[0] == _OURS]
     name, line = (ours or names or [("nowhere", 0)])[-1]

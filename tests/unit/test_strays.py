@@ -1,6 +1,7 @@
 """What lies among the models and is none is told with what to do; the rest is left alone."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,21 @@ def test_models_and_what_is_meant_for_none_are_not_told(tmp_path, files):
     """Weights of a shipped card need no card of their own; notes are notes."""
     put(tmp_path, *files)
     assert strays(tmp_path, {"known", "parts"}) == ()
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_told_as_well(tmp_path, monkeypatch):
+    """Its names are enough: nobody asks for what lies behind them."""
+    put(tmp_path, "parts/model.onnx")
+    is_file = Path.is_file
+
+    def guarded(path: Path) -> bool:
+        if path.parent.name == "parts":
+            raise PermissionError
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", guarded)
+    (stray,) = strays(tmp_path, ())
+    assert stray.reason == "it has no card"
 
 
 def test_names_that_no_terminal_should_see_are_escaped(tmp_path):
