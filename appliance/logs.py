@@ -324,10 +324,15 @@ class _Intercept(logging.Handler):
             # Not left to logging: it would print the arguments to standard error, unredacted.
             message = f"{record.msg} (its arguments do not fit)"
         is_outside = record.name.partition(".")[0] in OUTSIDE
-        if is_outside and not self._repeats.is_new((record.name, str(record.msg)), message):
+        if is_outside and not self._repeats.is_new((record.name, _kind_of(record)), message):
             return
         level = logging.getLevelName(_standard_level(record.levelno))
         logger.bind(logger=record.name).opt(exception=record.exc_info).log(level, message)
+
+
+def _kind_of(record: logging.LogRecord) -> str:
+    """What a line says apart from its values; where it comes from, if they are written into it."""
+    return str(record.msg) if record.args else f"{record.pathname}:{record.lineno}"
 
 
 def _take_over_logging(level: str, repeats: _Repeats) -> None:

@@ -11,6 +11,7 @@ from appliance.app.servers import Server, configuration, listen_on
 from appliance.settings import Kiosk as KioskSettings
 from appliance.settings import Settings
 from appliance.texts import Languages
+from appliance.web.connections import KioskConnection
 from appliance.web.kiosk import KioskKey, kiosk_application
 from appliance.web.live import LiveHub
 from appliance.web.reach import Reach
@@ -48,7 +49,7 @@ class Kiosk:
         self, hub: LiveHub, listener: socket.socket | None, settings: Settings, languages: Languages
     ) -> None:
         pages = Pages(base="", station_name=settings.station.name, version=__version__)
-        config = configuration()
+        config = configuration(KioskConnection)
         if settings.kiosk.key is not None:  # as always where there is a port: loading sees to it
             key = KioskKey(settings.kiosk.key.get_secret_value())
             places = Reach(settings.web).places

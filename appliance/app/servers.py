@@ -72,15 +72,19 @@ class Server(uvicorn.Server):
         yield
 
 
-def configuration() -> uvicorn.Config:
-    """Of a server; its application is set when it is built."""
+def configuration(connection: type[Connection] = Connection) -> uvicorn.Config:
+    """Of a server; its application is set when it is built.
+
+    Args:
+        connection: the kind of its connections, which knows how many there may be.
+    """
     return uvicorn.Config(
         app="",  # set when it is built
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        http=Connection,
+        http=connection,
         backlog=TAKEN_AT_ONCE,
         proxy_headers=False,  # the gate reads them, and takes them away
         timeout_graceful_shutdown=GRACE_S,

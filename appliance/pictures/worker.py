@@ -2,7 +2,8 @@
 
 It is asked on its standard input and answers on its standard output, one picture after the other:
 a line of JSON, then bytes. It loads nothing that it does not need, takes no more memory and time
-than a picture of the told size may, and is the first that the kernel ends where memory is short.
+than a picture of the told size may, leaves the processor to the cameras, and is the first that the
+kernel ends where memory is short.
 """
 
 import json
@@ -22,12 +23,14 @@ from appliance.pictures.reading import read_image
 
 CPU_S: Final = 40  # for one picture; whoever asked has given up before
 OOM_SCORE: Final = "1000"  # the kernel's word for: this one first
+PRIORITY: Final = 10  # nice: engines, and so cameras, go first
 
 
 def main() -> None:
     """Answer until nobody asks any more."""
     with suppress(OSError):  # a sandbox may forbid it
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
+    os.nice(PRIORITY)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each one takes memory of its own
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer

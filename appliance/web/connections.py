@@ -62,6 +62,11 @@ class Connection(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
+    @staticmethod
+    def most() -> int:
+        """How many there may be at once, at this server."""
+        return most_connections()
+
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,7 +78,7 @@ class Connection(H11Protocol):
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         transport.set_write_buffer_limits(high=0)
         self.network = network_of(self.client[0]) if self.client else "unknown"
-        if len(self.connections) > most_connections() and not self._make_room():
+        if len(self.connections) > self.most() and not self._make_room():
             self.drop()
             return
         self._watch()
@@ -165,3 +170,12 @@ class Connection(H11Protocol):
         # None before the first request, which the server's own annotation leaves out.
         cycle: object = self.cycle
         return is_ours and (cycle is None or self.cycle.response_complete)
+
+
+class KioskConnection(Connection):
+    """One of the kiosk's browser: there are few, and so few may be, beside all of the page's."""
+
+    @staticmethod
+    @override
+    def most() -> int:
+        return FEWEST

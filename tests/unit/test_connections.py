@@ -235,6 +235,14 @@ def test_the_limit_of_descriptors_says_how_many_connections_there_may_be(
     assert connections.most_connections() == most
 
 
+def test_the_kiosks_connections_are_few_whatever_the_page_may_have(web):
+    """Other programs of the host reach them too, and the cameras need descriptors."""
+    with serving(web, configuration(connections.KioskConnection)) as address, ExitStack() as crowd:
+        there = [crowd.enter_context(closing(connect(address))) for _ in range(40)]
+        wait_until(lambda: sum(map(has_gone, there)) == 40 - connections.FEWEST)
+        assert health(address).startswith(b"HTTP/1.1 200")
+
+
 def test_the_limit_is_that_of_the_process():
     """Both of what holds now, and of what may be had."""
     script = (

@@ -277,7 +277,7 @@ def test_what_strangers_send_is_told_once_a_minute_and_counted(start, ring):
     for minute in range(3):
         for number in range(200):
             uvicorn.warning("Invalid HTTP request received.")
-            forms.warning("Expected %d, got %d", minute, number)
+            forms.warning(f"Expected {minute}, got {number}")  # as that library writes it
             page.warning("page: a call ended with KeyError: %s", number)
             crowd.warning("no connection can be taken: %s", "Too many open files")
         clock.advance(60)

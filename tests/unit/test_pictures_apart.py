@@ -1,5 +1,6 @@
 """Pictures read in a process of their own: hostile ones take neither time nor memory of others."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -155,6 +156,12 @@ def test_the_kernel_ends_it_before_the_station(reader):
     """Where memory is short, a picture is lost and no camera."""
     reader.read(encoded(upright(), "PNG"), LIMITS)
     assert Path(f"/proc/{reader._process.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
+def test_the_processor_is_the_cameras_before_it_is_a_pictures(reader):
+    """Where every core computes, a picture waits and no frame does."""
+    reader.read(encoded(upright(), "PNG"), LIMITS)
+    assert psutil.Process(reader._process.pid).nice() == os.nice(0) + 10
 
 
 def test_what_libraries_print_reaches_no_log(reader, capfd):
