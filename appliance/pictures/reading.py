@@ -134,9 +134,7 @@ def _load_jpeg(image: Image.Image, data: bytes) -> None:
 
 
 def _incomplete() -> PictureError:
-    return PictureError(
-        "the picture is incomplete or damaged", hint="Send or export it again."
-    )
+    return PictureError("the picture is incomplete or damaged", hint="Send or export it again.")
 
 
 def _turn_upright(image: Image.Image) -> None:

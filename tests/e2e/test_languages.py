@@ -147,7 +147,11 @@ def test_a_camera_always_says_what_comes_next(station, german):
     """While it is tried as well, which may take long: not only until then."""
     german.sign_in(station.url)
     yard = german.player().locator("article", has_text="yard")
-    for words in (r"antwortet dann nicht\.", r"Verbindungsversuch \d+ läuft\.", r"Neuer .* in \d+ s, Versuch"):
+    for words in (
+        r"antwortet dann nicht\.",
+        r"Verbindungsversuch \d+ läuft\.",
+        r"Neuer .* in \d+ s, Versuch",
+    ):
         yard.get_by_text(re.compile(words)).wait_for(timeout=SETTLED_MS)
 
 
