@@ -254,17 +254,18 @@ def list_models() -> None:
 
     library = library_in(paths)
     rows: list[tuple[str, ...]] = []
-    wrong = False
+    wrong: list[str] = []
     for name in library.names():
         try:
             card = library.card(name)
-            here = "here" if library.is_obtained(name) else f"appliance models pull {name}"
+            bring = f"appliance models pull {name}" if card.origin else "model.onnx is not here"
+            here = "here" if library.is_obtained(name) else bring
             rows.append((name, card.task, card.title, card.license, here))
         except ModelError as error:
-            wrong = True
-            rows.append((name, "–", f"its card is wrong: {error.sentence()}", "–", "–"))
+            rows.append((name, "–", "its card is wrong", "–", "–"))
+            wrong += str(error), f"  {error.hint}"
     out.table(("Name", "Task", "Title", "License", "Weights"), rows)
-    out.print(*(stray.sentence() for stray in library.strays()))
+    out.print(*wrong, *(stray.sentence() for stray in library.strays()))
     if wrong:
         raise typer.Exit(EXIT_FAILED)
 

@@ -89,12 +89,13 @@ class Library:
         """The model's ONNX file.
 
         Raises:
-            ModelError: no such model, or its weights are not here.
+            ModelError: no such model, or its weights are not here, or its card is wrong.
         """
         found = self._find(name, WEIGHTS_FILE)
         if found is None:
+            pull, put = f"run: appliance models pull {name}", f"put it into {self._user_dir / name}"
             raise ModelError(
-                f"{name}: {WEIGHTS_FILE} is not here", hint=f"run: appliance models pull {name}"
+                f"{name}: {WEIGHTS_FILE} is not here", hint=pull if self.card(name).origin else put
             )
         return found
 

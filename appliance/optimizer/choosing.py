@@ -65,7 +65,7 @@ def read_layout(shapes: Shapes, card: Card, *, before: int, figure_axis: int, he
     fitting = [axis for axis in (1, 2) if shape[axis] == wanted]
     if not fitting or wanted <= before:
         classes = f"{labels} labels" if labels else "at least one class"
-        raise mismatch(head, f"{before} figures and {classes} for each place", shapes)
+        raise mismatch(head, f"{before} values and {classes} for each anchor", shapes)
     axis = fitting[0] if len(fitting) == 1 else figure_axis
     return Layout(name, axis, shape[axis], shape[3 - axis])
 

@@ -19,6 +19,7 @@ from appliance.pictures.profiles import in_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # by the bytes, not by the name
 NAMES = "JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
+HEIC = (b"ftypheic", b"ftypheix")  # behind the length of the first block
 QUICK_PIXELS = 4_000_000  # up to here a JPEG is unpacked twice; it takes 25 ms
 GRAY_OF_NOTHING = range(124, 133)  # of a JPEG's block that was never decoded, with rounding
 # How decoders say that bytes make no sense; what they raise is nowhere written down.
@@ -77,6 +78,11 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
+        if data[4:12] in HEIC:
+            raise PictureError(
+                "this is a HEIC picture, which is not read",
+                hint="Save it as JPEG. An iPhone: Settings, Camera, Formats, Most Compatible.",
+            ) from error
         raise PictureError(
             "this is no picture that can be read", hint=f"Choose a {NAMES} that is whole."
         ) from error

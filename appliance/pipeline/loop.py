@@ -216,8 +216,7 @@ class Loop(Part):
             return
         model = overdue.model
         error = EngineStuckError(
-            f"a single picture kept the model for over {model.patience_s:.0f} s: "
-            "it is loaded again",
+            f"one picture kept the model for over {model.patience_s:.0f} s: it is loaded again",
             hint="Nothing to do. Do not show it this picture again.",
         )
         lost = [job for job in self._in_flight if job.model is model]

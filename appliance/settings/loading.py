@@ -166,10 +166,11 @@ def _contradictions(settings: Settings, wrong: AbstractSet[str]) -> Iterator[Pro
         )
     has_key = settings.kiosk.key is not None or "APPLIANCE_KIOSK__KEY" in wrong
     if settings.kiosk.port and not has_key:
-        yield Problem.of(
-            by_name["APPLIANCE_KIOSK__PORT"],
+        yield Problem(
+            "APPLIANCE_KIOSK__PORT",
             "is set, but no key: every program of this host could see the pictures",
             expected="APPLIANCE_KIOSK__KEY as well, from a file; docs/kiosk.md tells how",
+            example="APPLIANCE_KIOSK__KEY_FILE=/run/secrets/kiosk__key",
         )
 
 

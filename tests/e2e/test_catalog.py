@@ -26,7 +26,9 @@ def test_each_wrong_card_is_a_row_and_the_rest_is_listed(tmp_path):
     rows = {line.split()[0]: line for line in listed.stdout.splitlines() if line.split()}
     for name in ("broken", "empty", "wrong"):
         assert "its card is wrong" in rows[name]
-    assert "not a TOML file" in rows["broken"]
+        assert len(rows[name]) < 150, "the reason makes the table wide"
+        assert f"models/{name}/model.toml: " in listed.stdout
+    assert "broken/model.toml: not a TOML file" in listed.stdout
     assert {"centernet-mobilenetv3", MODEL} <= rows.keys()
     assert listed.stderr == ""
 

@@ -187,6 +187,15 @@ def test_the_browser_brings_the_key_by_itself(kiosk, tmp_path, end):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_screen_is_always_dark(kiosk):
+    """Whatever the browser asks for: nobody there could choose."""
+    with browsing(kiosk, color_scheme="light") as seen:
+        let_in(seen.page, kiosk)
+        seen.page.goto(f"{kiosk}/")
+        until(seen.page.main_frame, "document.documentElement.classList.contains('dark')")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_screen_with_a_wrong_key_says_so(kiosk, tmp_path):
     """Whoever set it up reads what to do."""
     page = write_entry_page(tmp_path, kiosk, key="x" * 32)

@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from appliance.texts.languages import FOLDER
 from tests.support.browser import CHROMIUM, SETTLED_MS, browsing, until
+from tests.support.cameras import silent_server
 from tests.support.kiosk import let_in
 from tests.support.models import paint
 from tests.support.people import blurred_noise, encoded
@@ -83,12 +84,17 @@ def look(page, *frames):
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory):
-    """A station with a camera that is live and one that is away, and a kiosk."""
-    with seeing(
-        tmp_path_factory.mktemp("station"),
-        APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://127.0.0.1:{free_port()}/x",
-        APPLIANCE_KIOSK__PORT=str(free_port()),
-    ) as process:
+    """A station with a camera that is live, one that is away and one that is silent; a kiosk."""
+    with (
+        silent_server() as silent,
+        seeing(
+            tmp_path_factory.mktemp("station"),
+            APPLIANCE_CAMERAS__DOCK__URL=f"rtsp://127.0.0.1:{free_port()}/x",
+            APPLIANCE_CAMERAS__YARD__URL=f"http://127.0.0.1:{silent}/x",
+            APPLIANCE_CAMERAS__YARD__OPEN_TIMEOUT_S="2",
+            APPLIANCE_KIOSK__PORT=str(free_port()),
+        ) as process,
+    ):
         yield process
 
 
@@ -135,6 +141,18 @@ def test_live_is_german(station, german):
     look(german.page, player)
     assert german.page.evaluate("navigator.language") == "de"
     assert german.troubles == []
+
+
+def test_a_camera_always_says_what_comes_next(station, german):
+    """While it is tried as well, which may take long: not only until then."""
+    german.sign_in(station.url)
+    yard = german.player().locator("article", has_text="yard")
+    for words in (
+        r"antwortet dann nicht\.",
+        r"Verbindungsversuch \d+ läuft\.",
+        r"Neuer .* in \d+ s, Versuch",
+    ):
+        yard.get_by_text(re.compile(words)).wait_for(timeout=SETTLED_MS)
 
 
 def test_inspect_is_german(station, german, tmp_path):

@@ -67,6 +67,29 @@ def test_the_canvas_really_changes(station):
         assert player.evaluate(read) != first
 
 
+SHOWN_CHIPS = """(said) => {
+  const strip = document.querySelector(".strip");
+  if (said) strip.querySelector(".chip > span").textContent = said;
+  const { top, bottom, left, right } = strip.getBoundingClientRect();
+  return [...strip.querySelectorAll(".chip")]
+    .map((chip) => [chip.dataset.chip, chip.getBoundingClientRect()])
+    .filter(([, it]) => it.width > 0 && it.top < bottom && it.bottom > top)
+    .map(([name, it]) => [name, it.left >= left && it.right <= right]);
+}"""
+
+
+@pytest.mark.parametrize("said", ["", "3 offline 2 stalled 1 connecting 12 ended 14 live"])
+def test_no_chip_of_the_bar_is_cut_off_on_a_phone(station, said):
+    """What finds no room is left out whole; the cameras come first, however much they say."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url)
+        seen.player()
+        seen.page.set_viewport_size({"width": 360, "height": 740})
+        shown = seen.page.evaluate(SHOWN_CHIPS, said)
+        assert shown[0] == ["cameras", True]
+        assert all(is_whole for _, is_whole in shown), shown
+
+
 def test_system_is_for_those_who_may_see_it(station):
     """An admin finds engine and settings on System; a viewer finds no such tab."""
     with browsing(station.origin) as seen:

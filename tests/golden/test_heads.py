@@ -308,9 +308,9 @@ def test_a_wrong_head_is_seen_without_labels(tmp_path, wrong, right):
     [
         ("end_to_end", np.zeros((1, 300, 7)), r"output0 \(1, 300, 7\) holds oriented boxes"),
         ("end_to_end", np.zeros((1, 84, 8400)), r"one output \(1, rows, 6\), got output0 \(1, 84"),
-        ("yolov8", np.zeros((1, 20, 8400)), r"4 figures and 3 labels .* \(1, 20, 8400\)"),
-        ("yolov8", np.zeros((1, 8, 8400)), r"4 figures and 3 labels .* \(1, 8, 8400\)"),
-        ("yolov5", np.zeros((1, 8400, 7)), r"5 figures and 3 labels .* \(1, 8400, 7\)"),
+        ("yolov8", np.zeros((1, 20, 8400)), r"4 values and 3 labels .* \(1, 20, 8400\)"),
+        ("yolov8", np.zeros((1, 8, 8400)), r"4 values and 3 labels .* \(1, 8, 8400\)"),
+        ("yolov5", np.zeros((1, 8400, 7)), r"5 values and 3 labels .* \(1, 8400, 7\)"),
         ("yolox", np.zeros((1, 86, 8)), r"84 or 85 places .* \(1, 86, 8\)"),
         ("yolox", np.zeros((1, 90, 8)), r"84 or 85 places .* \(1, 90, 8\)"),
         ("fastestdet", np.zeros((1, 7, 4, 4)), r"\(1, 5 \+ 3, rows, columns\), got .*\(1, 7, 4, 4"),

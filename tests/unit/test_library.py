@@ -89,11 +89,19 @@ def test_an_unknown_model_lists_the_known_ones(station, name):
 
 def test_missing_weights_say_how_to_get_them(station):
     """A model without its weights is refused with the command that pulls them."""
-    station.add(station.shipped)
+    station.add(station.shipped, origin_name="raw.bin")
     assert not station.library.is_obtained("camera-model")
     with pytest.raises(ModelError, match=r"model\.onnx is not here") as caught:
         station.library.weights("camera-model")
     assert caught.value.hint == "run: appliance models pull camera-model"
+
+
+def test_missing_weights_of_a_persons_own_model_say_where_they_go(station):
+    """Its card names nothing to pull from, so the command that pulls would not help."""
+    folder = station.add(station.own)
+    with pytest.raises(ModelError, match=r"model\.onnx is not here") as caught:
+        station.library.weights(folder.name)
+    assert caught.value.hint == f"put it into {folder}"
 
 
 def test_a_person_may_bring_the_weights(station):

@@ -210,6 +210,13 @@ def test_an_empty_file_and_no_picture_at_all_are_told_apart():
         assert caught.value.hint
 
 
+def test_pictures_of_a_phone_in_heic_are_told_what_they_are():
+    """They are sound pictures, so "no picture" would lead astray."""
+    with pytest.raises(PictureError, match="HEIC") as caught:
+        read_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(4000), Limits())
+    assert "JPEG" in caught.value.hint
+
+
 def test_bytes_behind_the_end_do_no_harm():
     """Phones append films and maps to their pictures."""
     for kind in ("JPEG", "PNG"):

@@ -271,7 +271,9 @@ def test_what_follows_from_a_wrong_variable_alone_is_no_problem_of_its_own(probl
 
 def test_a_kiosk_without_a_key_is_refused(problems_of):
     """Deny by default: any program of the host could ask the loopback for the pictures."""
-    assert "no key" in problems_of(KIOSK__PORT="8081")["APPLIANCE_KIOSK__PORT"].problem
+    problem = problems_of(KIOSK__PORT="8081")["APPLIANCE_KIOSK__PORT"]
+    assert "no key" in problem.problem
+    assert problem.example.startswith("APPLIANCE_KIOSK__KEY_FILE=")
 
 
 def test_a_key_without_a_kiosk_is_fine(read):

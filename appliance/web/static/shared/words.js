@@ -118,7 +118,7 @@ export function cameraWords(camera, said_s, now_s) {
       camera.state === "live"
         ? t("since {since}, for {duration}", { since, duration: lasted })
         : t("for {duration}, since {since}", { since, duration: lasted }),
-    sentence: camera.sentence || state.sentence,
+    sentence: camera.sentence ? `${camera.sentence}.` : state.sentence,
     next: [retryWords(camera, said_s, now_s), camera.next].filter(Boolean).join(" "),
   };
 }
@@ -136,7 +136,10 @@ export function unheardWords(silent_s, isOver) {
 }
 
 function retryWords(camera, said_s, now_s) {
-  if (camera.retry_in_s === null) return "";
+  if (camera.retry_in_s === null) {
+    const isTried = ["stalled", "offline"].includes(camera.state) && camera.attempt > 0;
+    return isTried ? t("Connecting now, attempt {attempt}.", { attempt: whole(camera.attempt) }) : "";
+  }
   const left = duration(Math.ceil(camera.retry_in_s - (now_s - said_s)));
   const attempt = whole(camera.attempt + 1);
   return t("Connects again in {duration}, attempt {attempt}.", { duration: left, attempt });
