@@ -53,9 +53,9 @@ FIRST    := $(if $(CI),,--failed-first)
 test: $(DEV)
 	$(PYTEST) $(PARALLEL) $(FIRST) $(ARGS)
 
-# What needs no station, browser or machine: two minutes. Nothing waits, so a process for each core.
+# What needs no station, browser or machine: two minutes.
 test-quick: $(DEV)
-	$(PYTEST) $(PARALLEL) --numprocesses=$(shell nproc) $(FIRST) tests/unit tests/contracts tests/device $(ARGS)
+	$(PYTEST) $(PARALLEL) $(FIRST) tests/unit tests/contracts tests/device $(ARGS)
 
 # One file or test, in this process: make one T=tests/unit/test_nms.py
 one: $(DEV)
