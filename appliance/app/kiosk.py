@@ -36,7 +36,7 @@ def kiosk_listening(settings: KioskSettings) -> Iterator[socket.socket | None]:
 
 
 class Kiosk:
-    """Serves the box's own screen.
+    """Serves the host's own screen.
 
     Args:
         hub: brings the pictures.

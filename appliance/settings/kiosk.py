@@ -1,4 +1,4 @@
-"""Settings of the live view on the box's own screen."""
+"""Settings of the live view on the host's own screen."""
 
 import re
 from typing import Annotated
@@ -22,11 +22,11 @@ def _check_key(key: SecretStr) -> SecretStr:
 
 
 class Kiosk(Section):
-    """The live view on the box's own screen."""
+    """The live view on the host's own screen."""
 
     port: int = setting(
         0,
-        "Port on the loopback where a browser on the box itself shows Live, full screen, without "
+        "Port on the loopback where a browser on the host itself shows Live, full screen, without "
         "a login; 0 shows nothing. APPLIANCE_KIOSK__KEY must be set as well.",
         example="8081",
         ge=0,
@@ -34,7 +34,7 @@ class Kiosk(Section):
     )
     key: Annotated[SecretStr, AfterValidator(_check_key)] | None = setting(
         None,
-        "Key that this browser must bring, so that no other program of the box sees the pictures; "
+        "Key that this browser must bring, so that no other program of the host sees the pictures; "
         "`openssl rand -hex 32` makes one.",
         example="32 random characters or more",
         note=Note(form="at least 32 characters: letters, digits, - and _", is_secret=True),

@@ -1,4 +1,4 @@
-"""The kiosk: Live alone on the box's own screen, without a login, on a listener of its own.
+"""The kiosk: Live alone on the host's own screen, without a login, on a listener of its own.
 
 Who stands before the box sees what its screen shows; so what matters is that nobody else gets
 here. The listener is bound to the loopback, and a proxy that was led to it by mistake is refused
@@ -33,7 +33,7 @@ ENTRY = "/enter"
 OF_A_FILE = "null"  # the Origin of the page that brings the key, which is a file
 BODY_BYTES = 4096
 COOKIE = "appliance-kiosk"
-NOT_FOR_YOU = "This is for the box's own screen."
+NOT_FOR_YOU = "This is for the host's own screen."
 NO_KEY = f"{NOT_FOR_YOU} Its browser must bring the key: see docs/kiosk.md."
 WRONG_KEY = f"{NOT_FOR_YOU} The key is wrong: see docs/kiosk.md."
 

@@ -141,7 +141,7 @@ class LiveHub:
         await self._serve(socket, viewer)
 
     async def serve_kiosk(self, socket: WebSocket) -> None:
-        """The box's own screen; whoever calls this has seen to it that it is nobody else."""
+        """The host's own screen; whoever calls this has seen to it that it is nobody else."""
         await self._serve(socket, _Viewer(None, "", texts_of(socket.scope), KIOSK))
 
     async def _serve(self, socket: WebSocket, viewer: _Viewer) -> None:

@@ -1,4 +1,4 @@
-"""The box's own screen: Live without a login, for nobody but the box, back by itself."""
+"""The host's own screen: Live without a login, for nobody but the host, back by itself."""
 
 import re
 import subprocess

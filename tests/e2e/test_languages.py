@@ -215,7 +215,7 @@ def test_people_is_german(station, german):
 
 
 def test_the_kiosk_is_german_where_its_browser_is(station):
-    """The same rule holds on the box's own screen."""
+    """The same rule holds on the host's own screen."""
     kiosk = f"http://127.0.0.1:{station.environ['APPLIANCE_KIOSK__PORT']}"
     with browsing(kiosk, locale="de-DE") as seen:
         let_in(seen.page, kiosk)

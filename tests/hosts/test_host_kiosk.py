@@ -1,4 +1,4 @@
-"""The unit of the box's own screen on a booted host; a program that waits stands in for cage."""
+"""The unit of the host's own screen on a booted host; a program that waits stands in for cage."""
 
 import re
 

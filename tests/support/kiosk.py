@@ -1,4 +1,4 @@
-"""The box's own screen: how its browser gets in."""
+"""The host's own screen: how its browser gets in."""
 
 import os
 import subprocess

@@ -28,7 +28,7 @@
   }
 
   function isDark() {
-    if (new URLSearchParams(location.search).has("kiosk")) return true; // the box's own screen
+    if (new URLSearchParams(location.search).has("kiosk")) return true; // the host's own screen
     return root.dataset.theme === "dark" || (root.dataset.theme === "system" && system.matches);
   }
 
