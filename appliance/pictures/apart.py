@@ -18,7 +18,7 @@ from appliance.pictures import Limits
 from appliance.pictures.pixels import as_pixels
 from appliance.values import U8
 
-COMMAND: Final = (sys.executable, "-m", "appliance.pictures.worker")
+COMMAND: Final = (sys.executable, "-P", "-m", "appliance.pictures.worker")  # not from this folder
 LIMIT_S: Final = 30.0  # for one picture
 LINE_BYTES: Final = 10_000  # of an answer, before the pixels
 PIPE_BYTES: Final = 1 << 20  # fewer switches between the two
@@ -45,7 +45,7 @@ class ReaderApart:
 
         Raises:
             PictureError: it is none, not whole, too large, or takes too long.
-            EngineError: it was given up.
+            EngineError: it was given up, or there is no process for it.
         """
         limits.check_bytes(len(data))
         too_long = f"the picture was not read within {self._limit_s:.0f} s"
@@ -93,15 +93,29 @@ class ReaderApart:
         with self._lock:
             self._why = ""
             if self._process is None:
-                # What libraries print of other people's pictures belongs into no log.
-                self._process = subprocess.Popen(  # noqa: S603 - our own command
-                    COMMAND,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    pipesize=PIPE_BYTES,
-                )
+                self._process = _start()
             return self._process
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    """A process that waits for pictures.
+
+    Raises:
+        EngineError: the system gives none, as where no descriptor or no memory is left.
+    """
+    try:
+        # What libraries print of other people's pictures belongs into no log.
+        return subprocess.Popen(  # noqa: S603 - our own command
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pipesize=PIPE_BYTES,
+        )
+    except OSError as error:
+        raise EngineError(
+            "no process can be started to read the picture", hint="Try again soon."
+        ) from error
 
 
 def _asked(process: "subprocess.Popen[bytes]", data: bytes, limits: Limits) -> U8:
@@ -121,7 +135,12 @@ def _asked(process: "subprocess.Popen[bytes]", data: bytes, limits: Limits) -> U
     if "error" in answer:
         raise PictureError(answer["error"], hint=answer["hint"])
     size_wh = int(answer["width"]), int(answer["height"])
-    limits.check_pixels(size_wh)
+    try:
+        limits.check_pixels(size_wh)
+    except PictureError:
+        process.kill()  # its pixels would be taken for the next answer
+        process.wait()
+        raise
     rgb = np.empty((size_wh[1], size_wh[0], 3), np.uint8)
     if process.stdout.readinto(rgb.data.cast("B")) != rgb.nbytes:  # type: ignore[attr-defined]
         raise EOFError

@@ -189,3 +189,22 @@ def test_an_answer_of_another_size_than_may_be_is_not_believed(reader, monkeypat
     monkeypatch.setattr(apart_module, "COMMAND", (apart_module.COMMAND[0], "-c", script))
     with pytest.raises(PictureError, match="99999 × 99999"):
         reader.read(b"x", LIMITS)
+    monkeypatch.undo()
+    assert reader.read(encoded(upright(), "PNG"), LIMITS).shape[2] == 3  # by a process of its own
+
+
+def test_where_no_process_can_be_had_a_sentence_says_so(reader, monkeypatch):
+    """As where no descriptor is left: the next picture is read again."""
+    monkeypatch.setattr(apart_module, "COMMAND", ("/nowhere/python",))
+    with pytest.raises(EngineError, match="no process can be started") as caught:
+        reader.read(encoded(upright(), "PNG"), LIMITS)
+    assert caught.value.hint
+    monkeypatch.undo()
+    assert reader.read(encoded(upright(), "PNG"), LIMITS).shape[2] == 3
+
+
+def test_nothing_is_loaded_from_the_current_folder(reader, monkeypatch, tmp_path):
+    """A file there could pass for a library of ours."""
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert reader.read(encoded(upright(), "PNG"), LIMITS).shape[2] == 3
