@@ -21,7 +21,7 @@ from appliance.pipeline.engine_room import Prepared, Progress
 from appliance.settings import Settings
 
 _Stamp = tuple[tuple[str, int, int], ...]  # of files: name, time of the last change, size
-COMMAND = (sys.executable, "-m", "appliance", "build", "--json", "--backend")
+COMMAND = (sys.executable, "-P", "-m", "appliance", "build", "--json", "--backend")
 
 
 class Preparer:

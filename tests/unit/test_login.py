@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from functools import partial
 
 import httpx
 import pytest
@@ -266,6 +267,13 @@ def test_who_comes_when_all_is_taken_is_told_so_and_costs_nothing(monkeypatch):
     assert max(most) == login.CHECKS_AT_A_TIME
 
 
+def trying(client, user, address):
+    """A sign-in with some password, begun and not waited for."""
+    headers = {"origin": ORIGIN, **from_address(address)}
+    data = {"user": user, "password": "x"}
+    return asyncio.create_task(client.post("/login", data=data, headers=headers))
+
+
 @pytest.mark.parametrize("flooding", ["one address", "one user"])
 def test_who_signs_in_without_pause_keeps_nobody_waiting(behind_proxy, monkeypatch, flooding):
     """One address, and one user, have a share of the checks; the next one is checked at once."""
@@ -275,12 +283,7 @@ def test_who_signs_in_without_pause_keeps_nobody_waiting(behind_proxy, monkeypat
     async def rush():
         transport = httpx.ASGITransport(behind_proxy.app)
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-
-            def one(user, address):
-                headers = {"origin": ORIGIN, **from_address(address)}
-                data = {"user": user, "password": "x"}
-                return asyncio.create_task(client.post("/login", data=data, headers=headers))
-
+            one = partial(trying, client)
             crowd = [
                 one(f"user{n % 4}", "10.0.0.1")
                 if flooding == "one address"
@@ -312,12 +315,7 @@ def test_a_crowd_takes_no_place_where_somebody_signed_in_before(behind_proxy, mo
     async def rush():
         transport = httpx.ASGITransport(behind_proxy.app)
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-
-            def one(user, address):
-                headers = {"origin": ORIGIN, **from_address(address)}
-                data = {"user": user, "password": "x"}
-                return asyncio.create_task(client.post("/login", data=data, headers=headers))
-
+            one = partial(trying, client)
             crowd = [one(guessed(n), f"10.0.0.{n}") for n in range(40)]
             stranger, admin = one("ada", "192.0.2.9"), one("ada", "192.0.2.1")
             answered = await stranger
