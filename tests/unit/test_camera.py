@@ -28,9 +28,9 @@ from tests.support.cameras import (
     number_of,
     numbered_frame,
     silent_server,
-    wait_until,
     why_no_rtsp,
 )
+from tests.support.fakes import wait_until
 from tests.support.refusing import refusing_cameras
 from tests.support.scripted import ScriptedCapture, scripted_source
 from tests.support.videos import (
@@ -75,13 +75,13 @@ def run():
     assert all(camera.join(10) for camera in cameras)
 
 
-def becomes(camera: Camera, state: CameraState, timeout_s: float = 10.0) -> bool:
-    return wait_until(lambda: camera.status().state is state, timeout_s)
+def becomes(camera: Camera, state: CameraState, timeout_s: float = 10.0) -> None:
+    wait_until(lambda: camera.status().state is state, timeout_s)
 
 
 def take_next(camera: Camera, after_sequence: int) -> Lease:
     leases: list[Lease] = []
-    assert wait_until(lambda: leases.extend(filter(None, [camera.take(after_sequence)])) or leases)
+    wait_until(lambda: leases.extend(filter(None, [camera.take(after_sequence)])) or leases)
     return leases[0]
 
 
@@ -110,10 +110,10 @@ def test_a_camera_that_sends_is_live(run, log):
     """Frames arrive in order with rising stamps; state, rate and size are known; one log line."""
     with MjpegServer() as server:
         camera = run(spec_of(server.url))
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         first, number = next_frame(camera)
         second, later_number = next_frame(camera, first.sequence)
-        assert wait_until(lambda: camera.status().frames_grabbed > 12)
+        wait_until(lambda: camera.status().frames_grabbed > 12)
         status = camera.status()
     assert second.sequence > first.sequence
     assert second.captured_ns > first.captured_ns
@@ -130,10 +130,10 @@ def test_a_camera_that_falls_silent_is_stalled_until_it_sends_again(run, log):
         camera = run(spec_of(server.url))
         before, _ = next_frame(camera)
         server.talking.clear()
-        assert becomes(camera, STALLED)
+        becomes(camera, STALLED)
         status = camera.status()
         server.talking.set()
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         after, _ = next_frame(camera, camera.status().frames_grabbed)
     assert status.sentence == "No new picture. The connection is open"
     assert status.next_step
@@ -145,13 +145,13 @@ def test_a_camera_that_restarts_comes_back(run, log):
     """A camera that is killed is offline, with the cause in words, and live after its return."""
     with MjpegServer() as server:
         camera = run(spec_of(server.url))
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         port = server.port
-    assert becomes(camera, OFFLINE)
-    assert wait_until(lambda: "refuses the connection" in camera.status().sentence)
-    assert wait_until(lambda: camera.status().attempt > 3)
+    becomes(camera, OFFLINE)
+    wait_until(lambda: "refuses the connection" in camera.status().sentence)
+    wait_until(lambda: camera.status().attempt > 3)
     with MjpegServer(port=port):
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         assert camera.status().attempt == 0
     lines = [line.split("camera ")[1].split()[0].strip(":,") for line in log]
     assert lines[:3] == ["live", "offline", "live"]
@@ -164,11 +164,11 @@ def test_an_rtsp_camera_restarts_and_comes_back(run):
         pytest.skip(f"no RTSP server: {reason}")
     with RtspServer() as server:
         camera = run(spec_of(server.url, open_timeout_s=10, read_timeout_s=2))
-        assert becomes(camera, LIVE, 20)
+        becomes(camera, LIVE, 20)
         port = server.port
-    assert becomes(camera, OFFLINE)
+    becomes(camera, OFFLINE)
     with RtspServer(port=port):
-        assert becomes(camera, LIVE, 20)
+        becomes(camera, LIVE, 20)
         assert camera.status().size_wh == (320, 240)
 
 
@@ -179,11 +179,11 @@ def test_an_rtsp_camera_that_freezes_is_stalled_and_comes_back(run):
         pytest.skip(f"no RTSP server: {reason}")
     with RtspServer() as server:
         camera = run(spec_of(server.url, open_timeout_s=4, read_timeout_s=1))
-        assert becomes(camera, LIVE, 20)
+        becomes(camera, LIVE, 20)
         server.process.send_signal(signal.SIGSTOP)
-        assert becomes(camera, STALLED)
+        becomes(camera, STALLED)
         server.process.send_signal(signal.SIGCONT)
-        assert becomes(camera, LIVE, 30)
+        becomes(camera, LIVE, 30)
     assert not camera.wedged
 
 
@@ -194,7 +194,7 @@ def test_one_silent_camera_holds_up_no_other(run):
         silent = run(spec_of(url, key="yard", open_timeout_s=60, read_timeout_s=60))
         time.sleep(0.2)
         camera = run(spec_of(server.url))
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         assert silent.status().state is CONNECTING
 
 
@@ -202,8 +202,8 @@ def test_a_camera_that_never_says_a_word_is_stalled(run):
     """A camera that accepts and says nothing is given up after the time-out, again and again."""
     with silent_server() as port:
         camera = run(spec_of(f"rtsp://127.0.0.1:{port}/x", open_timeout_s=0.2))
-        assert becomes(camera, STALLED)
-        assert wait_until(lambda: camera.status().attempt >= 3)
+        becomes(camera, STALLED)
+        wait_until(lambda: camera.status().attempt >= 3)
         assert "says nothing" in camera.status().sentence
 
 
@@ -211,13 +211,13 @@ def test_stop_does_not_wait_for_a_call_that_blocks(run):
     """A stop during a read that blocks for a minute takes effect at once, twice is as good."""
     with MjpegServer() as server:
         camera = run(spec_of(server.url, open_timeout_s=60, read_timeout_s=60))
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         server.talking.clear()
         time.sleep(0.1)
         camera.stop()
         camera.stop()
         assert camera.join(5)
-    assert wait_until(lambda: not any(t.name == "read-dock" for t in threading.enumerate()))
+    wait_until(lambda: not any(t.name == "read-dock" for t in threading.enumerate()))
 
 
 @pytest.mark.parametrize("attempts", [200, pytest.param(2000, marks=pytest.mark.long)])
@@ -238,7 +238,7 @@ def test_failed_attempts_are_one_line(run, log):
     """However often a camera is tried in vain, the log says once that it is away."""
     with closed_port() as port:
         camera = run(spec_of(f"rtsp://127.0.0.1:{port}/x"))
-        assert wait_until(lambda: camera.status().attempt > 20)
+        wait_until(lambda: camera.status().attempt > 20)
     assert len(log) == 1
 
 
@@ -247,7 +247,7 @@ def test_attempts_become_rare(run):
     with closed_port() as port:
         slow = replace(TIMING, backoff=Backoff(first_s=60, cap_s=60, jitter=0))
         camera = run(spec_of(f"http://127.0.0.1:{port}/x"), timing=slow)
-        assert wait_until(lambda: camera.status().retry_in_s is not None)
+        wait_until(lambda: camera.status().retry_in_s is not None)
         status = camera.status()
     assert 30 < status.retry_in_s <= 60
     assert status.attempt == 1
@@ -258,7 +258,7 @@ def test_a_slow_reader_gets_the_newest_frame(run):
     """At 25 frames/s and 5 taken per second each taken frame is fresh, the rest counted (O-08)."""
     with MjpegServer(MjpegStyle(fps=25)) as server:
         camera = run(spec_of(server.url))
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         after, behind, ages_s = 0, [], []
         for _ in range(15):
             time.sleep(0.2)  # the inference
@@ -305,7 +305,7 @@ def test_a_file_waits_for_its_reader(run, tmp_path):
     path = tmp_path / "clip.mjpeg"
     write_concatenated_jpegs(path, 10)
     camera = run(spec_of(path, paced=False), file.SOURCE)
-    assert becomes(camera, LIVE)
+    becomes(camera, LIVE)
     time.sleep(0.2)
     stamp, number = next_frame(camera)
     assert (stamp.sequence, number) == (1, 1)
@@ -343,12 +343,12 @@ def test_a_damaged_file_is_offline_until_it_is_replaced(run, tmp_path):
     path = tmp_path / "clip.mp4"
     write_sound_only(path)
     camera = run(spec_of(path, paced=False), file.SOURCE)
-    assert becomes(camera, OFFLINE)
+    becomes(camera, OFFLINE)
     assert "holds no readable video" in camera.status().sentence
     good = tmp_path / "good.mkv"
     write_video_with_times(good, [0, 40])
     good.rename(path)
-    assert becomes(camera, LIVE) or camera.status().state is ENDED
+    becomes(camera, LIVE) or camera.status().state is ENDED
 
 
 def hang(release: threading.Event, at: int):
@@ -371,10 +371,10 @@ def test_a_call_that_hangs_is_left_behind_with_its_memory(run, call):
     camera = run(spec, scripted_source(hanging, healthy))
     with take_next(camera, 0) as held:
         value = int(held.pixels[0, 0, 0])
-        assert becomes(camera, STALLED)
-        assert becomes(camera, LIVE)
+        becomes(camera, STALLED)
+        becomes(camera, LIVE)
         release.set()
-        assert wait_until(lambda: hanging.closed)
+        wait_until(lambda: hanging.closed)
         assert next_frame(camera, camera.status().frames_grabbed)
         assert (held.pixels == value).all()
     assert camera.status().state is LIVE
@@ -394,13 +394,13 @@ def test_three_hanging_calls_ask_for_a_restart(run):
 
     source = replace(scripted_source(ScriptedCapture([])), open=open_and_hang)
     camera = run(spec_of("scripted://", open_timeout_s=0.05), source)
-    assert wait_until(lambda: camera.wedged)
+    wait_until(lambda: camera.wedged)
     status = camera.status()
     assert status.state is OFFLINE
     assert "needs a restart" in status.sentence
     assert len(opened) == 3
     release.set()
-    assert becomes(camera, LIVE)
+    becomes(camera, LIVE)
     assert not camera.wedged
 
 
@@ -411,8 +411,8 @@ def test_a_late_frame_is_not_trusted(run):
     patient = replace(TIMING, margin_s=60)
     spec = spec_of("scripted://", read_timeout_s=0.1)
     camera = run(spec, scripted_source(late, healthy), timing=patient)
-    assert wait_until(lambda: late.closed)
-    assert becomes(camera, LIVE)
+    wait_until(lambda: late.closed)
+    becomes(camera, LIVE)
     assert camera.status().frames_grabbed >= 2
 
 
@@ -426,10 +426,10 @@ def test_a_fault_inside_a_source_is_reported_and_survived(run, log):
     broken.before_grab = fail
     slow = replace(TIMING, backoff=Backoff(first_s=0.3))
     camera = run(spec_of("scripted://"), scripted_source(broken, healthy), timing=slow)
-    assert becomes(camera, OFFLINE)
+    becomes(camera, OFFLINE)
     assert "ZeroDivisionError" in camera.status().sentence
     assert broken.closed
-    assert becomes(camera, LIVE)
+    becomes(camera, LIVE)
     assert any("Traceback" in line for line in log)
 
 
@@ -459,8 +459,8 @@ def test_a_camera_that_sends_only_spoiled_frames_is_reopened(run):
     spoiled, healthy = ScriptedCapture([(320, 240)] * 99), ScriptedCapture([(320, 240)] * 9999)
     spoiled.before_retrieve = spoil(range(99))
     camera = run(spec_of("scripted://"), scripted_source(spoiled, healthy))
-    assert wait_until(lambda: spoiled.closed)
-    assert becomes(camera, LIVE)
+    wait_until(lambda: spoiled.closed)
+    becomes(camera, LIVE)
 
 
 def test_a_new_frame_size_brings_new_memory(run):
@@ -468,7 +468,7 @@ def test_a_new_frame_size_brings_new_memory(run):
     capture = ScriptedCapture([(320, 240)] * 5 + [(64, 48)] * 9999)
     camera = run(spec_of("scripted://"), scripted_source(capture))
     with take_next(camera, 0) as held:
-        assert wait_until(lambda: camera.status().size_wh == (64, 48))
+        wait_until(lambda: camera.status().size_wh == (64, 48))
         pixels = held.pixels
         assert (pixels == pixels[0, 0, 0]).all()
         assert next_frame(camera, held.stamp.sequence)[0].sequence > held.stamp.sequence
@@ -484,7 +484,7 @@ def test_leases_that_are_never_returned_cost_frames_but_not_the_camera(run):
     leases = [take_next(camera, 0)]
     leases.append(take_next(camera, leases[0].stamp.sequence))
     dropped = camera.status().frames_dropped
-    assert wait_until(lambda: camera.status().frames_dropped > dropped + 5)
+    wait_until(lambda: camera.status().frames_dropped > dropped + 5)
     assert camera.status().state is LIVE
     leases[0].release()
     assert next_frame(camera, leases[1].stamp.sequence)
@@ -532,7 +532,7 @@ def test_an_address_of_one_picture_is_refused_once_and_tried_seldom(run, log, pa
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     camera = run(spec_of(f"http://127.0.0.1:{server.server_port}{path}"))
-    assert wait_until(lambda: camera.status().retry_in_s is not None)
+    wait_until(lambda: camera.status().retry_in_s is not None)
     time.sleep(0.3)  # many times the wait after other failures
     status, asked = camera.status(), server.asked
     server.shutdown()
@@ -552,7 +552,7 @@ def test_a_camera_that_comes_and_goes_all_the_time_is_told_three_times(run, log)
 
     def end(index: int) -> None:
         if index == 3:
-            assert wait_until(lambda: cameras and cameras[0].status().state is LIVE)
+            wait_until(lambda: cameras and cameras[0].status().state is LIVE)
             raise SourceError("The camera ended the connection")
 
     brief = [ScriptedCapture([(64, 48)] * 4) for _ in range(8)]
@@ -562,7 +562,7 @@ def test_a_camera_that_comes_and_goes_all_the_time_is_told_three_times(run, log)
     source = scripted_source(*brief, ScriptedCapture([(64, 48)] * 99999))
     patient = spec_of("scripted://", read_timeout_s=30)
     cameras.append(run(patient, source, timing=replace(TIMING, backoff=lasting)))
-    assert wait_until(lambda: any("after 8 brief connections" in line for line in log))
+    wait_until(lambda: any("after 8 brief connections" in line for line in log))
     kinds = [line.split("} ")[1].removeprefix("camera ").split()[0].strip(":,") for line in log]
     assert kinds == [*["live", "offline"] * 3, "3", "live"]
     assert cameras[0].status().reconnects == 8
@@ -577,12 +577,12 @@ def test_a_connection_that_lasted_and_fell_silent_ends_the_quiet_as_well(run, lo
 
     def end(index: int) -> None:
         if index == 3:
-            assert wait_until(live)
+            wait_until(live)
             raise SourceError("The camera ended the connection")
 
     def fall_silent(index: int) -> None:
         if index == 3:
-            assert wait_until(live)
+            wait_until(live)
             time.sleep(1.6)
 
     brief = [ScriptedCapture([(64, 48)] * 4) for _ in range(3)]
@@ -594,8 +594,8 @@ def test_a_connection_that_lasted_and_fell_silent_ends_the_quiet_as_well(run, lo
     spec = spec_of("scripted://", read_timeout_s=1)
     lasting = replace(AT_ONCE, settled_s=1.2)
     cameras.append(run(spec, source, timing=replace(TIMING, backoff=lasting)))
-    assert wait_until(lambda: cameras[0].status().reconnects == 4 and live())
-    assert wait_until(lambda: len(log) == 9)
+    wait_until(lambda: cameras[0].status().reconnects == 4 and live())
+    wait_until(lambda: len(log) == 9)
     kinds = [line.split("} ")[1].removeprefix("camera ").split()[0].strip(":,") for line in log]
     assert kinds == [*["live", "offline"] * 3, "3", "stalled", "live"]
 
@@ -606,9 +606,9 @@ def test_a_camera_that_worked_is_not_told_to_be_set_anew(run, log):
     with MjpegServer() as server:
         spec = spec_of(server.url, open_timeout_s=0.5, read_timeout_s=0.3)
         camera = run(spec, timing=slow)
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
         server.talking.clear()
-        assert wait_until(lambda: camera.status().attempt == 2)
+        wait_until(lambda: camera.status().attempt == 2)
         sentences = set()
 
         def waiting() -> bool:
@@ -616,10 +616,10 @@ def test_a_camera_that_worked_is_not_told_to_be_set_anew(run, log):
             sentences.add(status.sentence)
             return status.attempt == 2 and status.retry_in_s is not None
 
-        assert wait_until(waiting)
+        wait_until(waiting)
         status = camera.status()
         server.talking.set()
-        assert becomes(camera, LIVE)
+        becomes(camera, LIVE)
     assert sentences == {"No new picture. The connection is open"}
     assert status.state is STALLED
     assert "H.264" not in status.next_step
@@ -634,5 +634,5 @@ def test_a_camera_that_never_worked_is_told_what_to_set(run):
     with MjpegServer() as server:
         server.talking.clear()
         camera = run(spec_of(server.url, open_timeout_s=0.3))
-        assert becomes(camera, OFFLINE)
+        becomes(camera, OFFLINE)
         assert "H.264" in camera.status().next_step

@@ -17,7 +17,8 @@ from appliance.errors import SourceError
 from appliance.ffmpeg import FFMPEG
 from appliance.settings.process import share_heaps
 from appliance.values import CameraState
-from tests.support.cameras import RtspServer, jpeg, numbered_frame, wait_until, why_no_rtsp
+from tests.support.cameras import RtspServer, jpeg, numbered_frame, why_no_rtsp
+from tests.support.fakes import wait_until
 from tests.support.hostile_cameras import ENDLESS, GOOD, HUGE, LONG, NO_END, grown_mb, part, sending
 from tests.support.refusing import answering
 
@@ -76,7 +77,7 @@ def test_a_camera_cannot_make_the_station_hold_more_than_a_little(body, sentence
             told.add(status.sentence)
             return status.attempt >= 3 or status.reconnects >= 3
 
-        assert wait_until(tried, 30)
+        wait_until(tried, 30)
         told.add(camera.status().sentence)
     assert grown[0] < BOUND_MB
     assert any(one.startswith(sentence) for one in told if one)
@@ -138,7 +139,7 @@ def test_pictures_for_which_there_was_no_room_are_read_where_they_are_allowed(tm
     path = tmp_path / "clip.mjpeg"
     path.write_bytes(jpeg(np.full((height, 4000, 3), 90, np.uint8)) * 2)
     with running(spec_of(path, repeat=True), file.SOURCE) as camera:
-        assert wait_until(lambda: camera.status().state is CameraState.LIVE)
+        wait_until(lambda: camera.status().state is CameraState.LIVE)
         assert camera.status().size_wh == (4000, height)
     capture = file.SOURCE.open(spec_of(path))
     assert [capture.grab() is not None for _ in range(3)] == [True, True, False]
