@@ -52,6 +52,7 @@ def page(inputs: Inputs, cache: Path) -> list[Row]:
                 signed_in.append(seconds)
                 checked.append(check_s)
                 reloaded.append(_first_picture(tab, tab.reload))
+                _settle(tab)  # what has not come yet is no part of the next reload
                 costs.append(_cost(tab))
             finally:
                 browser.close()
@@ -117,6 +118,11 @@ def _cost(tab: Any) -> tuple[int, float]:  # noqa: ANN401
     session.on("Network.loadingFinished", finished)
     session.send("Network.enable")
     tab.reload()
+    _settle(tab)
+    return len(asked.keys() - had), sum(asked.values())
+
+
+def _settle(tab: Any) -> None:  # noqa: ANN401
+    """Wait until the whole page has come."""
     tab.get_by_role("tab", name="System").wait_for()
     tab.wait_for_timeout(1000)
-    return len(asked.keys() - had), sum(asked.values())
