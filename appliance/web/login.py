@@ -1,8 +1,9 @@
 """Signing in and out.
 
-Checking a password costs time and memory on purpose, so it runs in threads that give way to all
-else, at most two at a time with a few that wait; an unknown user costs as much as a known one.
-When a password may be tried is the throttle's to say.
+Checking a password costs time and memory on purpose, so it runs in threads of low priority, at
+most two at a time with a few that wait; an unknown user costs as much as a known one. One check
+in a few seconds, of whoever comes first, has the normal priority: a person does not wait for the
+cameras, and a flood does not slow them. When a password may be tried is the throttle's to say.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ NOBODY = marked("Nobody can sign in yet: set APPLIANCE_AUTH__USERS.")
 BY_PROXY = marked("by the proxy")
 UNKNOWN_USER = marked("unknown user")
 NICE = 10  # of the threads that hash: cameras, inference and every other request go first
+PROMPT_EVERY_S = 5  # how often a check has the priority of everything else
 LEFT = "left"  # in the query of the form: somebody has just signed out, so ask before signing on
 
 
@@ -97,7 +99,12 @@ class Login:
         self._pages = pages
         self._audit = door.audit
         self._throttle = Throttle(door.clock_ns, door.signed_in)
-        self._checks = ThreadPoolExecutor(CHECKS_AT_A_TIME, "password", initializer=_give_way)
+        self._prompt_checks = ThreadPoolExecutor(1, "password-prompt")
+        self._checks = ThreadPoolExecutor(
+            CHECKS_AT_A_TIME - 1, "password", initializer=_lower_priority
+        )
+        self._prompt_from_ns = 0
+        self._clock_ns = door.clock_ns
         self._under_way: list[tuple[str, str]] = []  # network and user of each check
 
     def router(self) -> APIRouter:
@@ -204,12 +211,17 @@ class Login:
     async def _is_right(self, hash_text: str, password: str, who: tuple[str, str]) -> bool:
         self._under_way.append(who)
         try:
-            event_loop = asyncio.get_running_loop()
-            return await event_loop.run_in_executor(
-                self._checks, verify_password, hash_text, password
-            )
+            event_loop, checks = asyncio.get_running_loop(), self._next_checks()
+            return await event_loop.run_in_executor(checks, verify_password, hash_text, password)
         finally:
             self._under_way.remove(who)
+
+    def _next_checks(self) -> ThreadPoolExecutor:
+        now_ns = self._clock_ns()
+        if now_ns < self._prompt_from_ns:
+            return self._checks
+        self._prompt_from_ns = now_ns + PROMPT_EVERY_S * 1_000_000_000
+        return self._prompt_checks
 
     def _page(
         self,
@@ -235,6 +247,6 @@ class Login:
         return HTMLResponse(text, status_code=status, headers=headers)
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Called in a thread that hashes; the threads of argon2 itself inherit it."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -328,15 +328,21 @@ def test_a_crowd_takes_no_place_where_somebody_signed_in_before(behind_proxy, mo
     assert admin.status_code == 303
 
 
-def test_hashing_gives_way_to_everything_else(monkeypatch):
-    """Its threads have a lower priority than the one that answers requests, and than inference."""
+def test_one_check_in_a_few_seconds_is_prompt_and_a_flood_has_a_low_priority(monkeypatch):
+    """Whoever tries; lower than that of the thread which answers requests, and of inference."""
     seen = []
     monkeypatch.setattr(
         login, "verify_password", lambda *_: seen.append(os.getpriority(os.PRIO_PROCESS, 0))
     )
-    sign_in(make_web(), "ada", "wrong")
+    web = make_web()
     here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert seen == [min(19, here + login.NICE)]
+    low = min(19, here + login.NICE)
+    for user in ("ada", "nobody", "ada"):
+        sign_in(web, user, "wrong")
+    assert seen == [here, low, low]
+    web.clock.advance(login.PROMPT_EVERY_S)
+    sign_in(web, "nobody", "wrong")
+    assert seen == [here, low, low, here]
 
 
 def test_who_comes_and_goes_is_audited(behind_proxy):
