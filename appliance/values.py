@@ -3,15 +3,12 @@
 Arrays inside a value belong to the value; nobody writes into them afterwards.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from appliance.errors import ApplianceError
 
 F32: TypeAlias = NDArray[np.float32]
 I32: TypeAlias = NDArray[np.int32]
@@ -129,79 +126,3 @@ class FrameStamp:
     sequence: int
     captured_ns: int
     captured_at_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """What a detector saw in one frame, best first.
-
-    Attributes:
-        boxes_xyxy_px: (N, 4) float32, source pixels, clipped to the frame.
-        scores: (N,) float32 in 0..1.
-        class_ids: (N,) int32.
-    """
-
-    boxes_xyxy_px: F32
-    scores: F32
-    class_ids: I32
-
-    def __post_init__(self) -> None:
-        count = len(self.scores)
-        for name, array, shape in (
-            ("boxes_xyxy_px", self.boxes_xyxy_px, (count, 4)),
-            ("scores", self.scores, (count,)),
-            ("class_ids", self.class_ids, (count,)),
-        ):
-            if array.shape != shape:
-                raise ApplianceError(f"{name}: expected {shape}, got {array.shape}")
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def names(self, labels: Sequence[str]) -> list[str]:
-        """The class name of each; an id without one is shown as such.
-
-        Args:
-            labels: class names in the order of class ids.
-        """
-        known = dict(enumerate(labels))
-        return [known.get(class_id) or f"class_{class_id}" for class_id in self.class_ids.tolist()]
-
-    @classmethod
-    def empty(cls) -> "Detections":
-        """No detections."""
-        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One frame, inferred.
-
-    Attributes:
-        camera: the camera's key.
-        stamp: when the frame was taken.
-        size_wh: the frame's size in pixels.
-        detections: in source pixels.
-        inference_ms: from the engine's submit to its outputs being ready.
-        finished_ns: monotonic clock when the detections were ready.
-        labels: the model's class names in the order of class ids.
-        unknown: why nothing is known of the frame, though there are no detections; else empty.
-    """
-
-    camera: str
-    stamp: FrameStamp
-    size_wh: tuple[int, int]
-    detections: Detections
-    inference_ms: float
-    finished_ns: int
-    labels: tuple[str, ...] = ()
-    unknown: str = ""
-
-    def names(self) -> list[str]:
-        """The class name of each detection."""
-        return self.detections.names(self.labels)
-
-    @property
-    def age_ms(self) -> float:
-        """From the grab to the finished detections."""
-        return (self.finished_ns - self.stamp.captured_ns) / 1e6

@@ -14,16 +14,17 @@ from appliance.capture.contract import UNKNOWN_TIME_S, CameraSpec, Source
 from appliance.capture.timing import Timing
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer.canonical import canonicalize
-from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads.centernet import HEAD
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
+from appliance.predictions import Result
 from appliance.runtimes import EngineOptions, EngineReport, EngineSlot
-from appliance.tasks.detection import TASK
-from appliance.values import U8, Result
-from benchmarks.inputs import Inputs
+from appliance.tasks.detection import TASK, DetectionTable
+from appliance.values import U8
+from benchmarks.inputs import Inputs, thresholds_of
 
 SECONDS = 8.0
 KEPT_FRAMES = 50
@@ -103,7 +104,7 @@ def age_of_results(inputs: Inputs, cache: Path, cameras: int) -> dict[str, float
     engine = ENGINE.load(made.path, made.contract, EngineOptions(in_flight=2))
     results: list[Result] = []
     model = ServedModel(
-        "m", engine, TASK, letterbox_of(inputs.card), rules_of(inputs.card, confidence=0.3)
+        "m", engine, TASK, inputs.card.table, letterbox_of(inputs.card), thresholds_of(inputs.card)
     )
     with _looping(model, clip_frames(inputs.clip), (cameras, fps), results.append):
         time.sleep(2)
@@ -130,9 +131,9 @@ def stub_station(inputs: Inputs) -> Iterator[Callable[[], int]]:
         counted[0] += 1
 
     width, height = inputs.card.input.size_wh
-    engine = StubEngine((1, height, width, 3), inputs.card.detection.candidates)
+    engine = StubEngine((1, height, width, 3), inputs.card.table_of(DetectionTable).candidates)
     model = ServedModel(
-        "m", engine, TASK, letterbox_of(inputs.card), rules_of(inputs.card, confidence=0.3)
+        "m", engine, TASK, inputs.card.table, letterbox_of(inputs.card), thresholds_of(inputs.card)
     )
     with _looping(model, clip_frames(inputs.clip_720p), (1, 0.0), count):
         yield lambda: counted[0]

@@ -24,18 +24,18 @@ from appliance.capture.timing import Timing
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
-from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import Head
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
+from appliance.predictions import Result
 from appliance.registry import plugins
 from appliance.runtimes import EngineOptions
 from appliance.settings import Camera as CameraSettings
 from appliance.tasks.detection import TASK
-from appliance.values import Result
-from benchmarks.inputs import MODEL, Inputs, obtain_inputs
+from benchmarks.inputs import MODEL, Inputs, obtain_inputs, thresholds_of
 
 WARM_UP_S = 1.0
 
@@ -182,10 +182,8 @@ def _engine(inputs: Inputs, args: argparse.Namespace) -> Any:  # noqa: ANN401
 
 
 def _served(inputs: Inputs, args: argparse.Namespace) -> ServedModel:
-    rules = rules_of(inputs.card, confidence=0.3)
-    return ServedModel(
-        inputs.card.name, _engine(inputs, args), TASK, letterbox_of(inputs.card), rules
-    )
+    card, engine = inputs.card, _engine(inputs, args)
+    return ServedModel(card.name, engine, TASK, card.table, letterbox_of(card), thresholds_of(card))
 
 
 WAYS = {"original": original, "canonical": canonical, "plain": plain, "product": product}

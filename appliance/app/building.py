@@ -25,7 +25,6 @@ from appliance.optimizer.heads import Head
 from appliance.registry import plugins
 from appliance.runtimes import Progress
 from appliance.settings import Settings
-from appliance.tasks import Task
 
 MIB = 1024 * 1024
 UNUSED_S = 180 * 86400.0  # that engines of no model in use stay, before a build removes them
@@ -36,7 +35,7 @@ def optimizer_of(settings: Settings) -> Optimizer:
     return Optimizer(
         shelf=shelf_of(settings),
         heads=plugins(heads, "HEAD", Head),
-        tasks=plugins(tasks, "TASK", Task),
+        tasks=tasks.known(),
         wall_s=wall_s,
     )
 

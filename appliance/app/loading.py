@@ -9,14 +9,13 @@ from appliance.app.budget import Budget
 from appliance.catalog.card import Card
 from appliance.catalog.labels import Labels
 from appliance.engines import Backend
-from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.sidecar import EngineFile, file_sha256
 from appliance.pipeline.served import PATIENCE_S, ServedModel
-from appliance.registry import plugins
 from appliance.resources import cores
 from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
-from appliance.tasks import Task
+from appliance.tasks import Thresholds
 
 SLOWER = 5  # times the first run: for so long a single picture may keep a slow engine
 
@@ -55,7 +54,6 @@ class Loader:
 
     def __init__(self, settings: Settings, *, models: int) -> None:
         self._settings = settings
-        self._tasks = plugins(tasks, "TASK", Task)
         self._models = models
         self._budget = Budget(settings.engine.memory_mb)
         self._last: dict[str, _Last] = {}
@@ -97,20 +95,15 @@ class Loader:
         for slot in engine.slots:
             engine.wait(slot)
         warm_s = time.monotonic() - began_s
-        rules = rules_of(
-            model.card,
-            labels=model.labels.names,
-            confidence=wanted.confidence,
-            classes=wanted.classes,
-        )
-        task = self._tasks[model.card.task]
+        labels = model.labels.names
         return ServedModel(
             name,
             engine,
-            task,
+            tasks.known()[model.card.task],
+            model.card.table,
             letterbox_of(model.card),
-            rules,
-            model.labels.names,
+            Thresholds.of(labels, confidence=wanted.confidence, classes=wanted.classes),
+            labels,
             patience_s=max(PATIENCE_S, SLOWER * warm_s),
         )
 

@@ -32,6 +32,7 @@ from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
+from appliance.predictions import Result
 from appliance.publish.metrics import Metrics
 from appliance.readings import StoreReading
 from appliance.registry import plugins
@@ -40,7 +41,7 @@ from appliance.settings import Camera as CameraSettings
 from appliance.settings import Settings
 from appliance.settings.tokens import notices
 from appliance.stores import Audit
-from appliance.values import Result, Stage
+from appliance.values import Stage
 
 CLOCK_FILE = "clock"  # in the state folder
 JOIN_S = 2.0
@@ -150,7 +151,7 @@ class Pipeline:
         self.snapshots = Snapshots(frozenset(settings.cameras))
         self.overrides = Overrides(
             Detecting(settings.detection.confidence, settings.detection.classes),
-            rule=self._loop.rule,
+            judge_by=self._loop.judge_by,
             labels=self._loop.labels,
             wall_s=wall_s,
         )

@@ -7,27 +7,26 @@ decodes its output and where it comes from.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, SkipValidation, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 from appliance.catalog.files import read_plain
 from appliance.catalog.labels import MAX_TEXT_BYTES, read_label_file
-from appliance.catalog.origins.kinds import Origin, Strict
+from appliance.catalog.origins.kinds import Origin
 from appliance.errors import ModelError
 from appliance.geometry import FitMode
-from appliance.nms import NmsMode
+from appliance.tasks import Strict, Table, known
 
 CARD_FILE: Final = "model.toml"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 ORIGIN_KINDS: Final = ("npm", "wheel", "https", "file")  # pydantic puts them into error paths
 PYDANTIC_WORDS: Final = re.compile(r"^\w+ should (be |have )?(a valid )?| after validation.*")
-MAX_ROWS: Final = 3840  # the most rows that TopK takes on every backend
 PLANNED_TASKS: Final = (
     "oriented_detection",
     "pose",
@@ -36,6 +35,8 @@ PLANNED_TASKS: Final = (
     "classification",
     "anomaly",
 )
+T = TypeVar("T", bound=Table)
+K = TypeVar("K")
 
 
 class Layout(StrEnum):
@@ -94,30 +95,6 @@ class InputCard:
 
 @Strict
 @dataclass(frozen=True, slots=True)
-class DetectionCard:
-    """How candidates become detections.
-
-    Attributes:
-        nms: which boxes may suppress each other.
-        iou: overlap from which they do.
-        max_detections: rows kept after suppression.
-        candidates: rows that the head leaves for suppression.
-        multi_label: one place may hold several classes.
-        labels: names by class id; from labels_file where that is given.
-        labels_file: a text file in the card's folder, one name a line.
-    """
-
-    nms: NmsMode = NmsMode.PER_CLASS
-    iou: Annotated[float, Field(gt=0, le=1)] = 0.5
-    max_detections: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 100
-    candidates: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 100
-    multi_label: bool = False
-    labels: tuple[str, ...] = ()
-    labels_file: str | None = None
-
-
-@Strict
-@dataclass(frozen=True, slots=True)
 class Card:
     """What is known of one model.
 
@@ -129,19 +106,32 @@ class Card:
         task: what it does.
         head: the family that decodes its outputs; the optimizer knows the families.
         input: how its input is prepared.
-        detection: how its candidates become detections.
         origin: where its files can be had; None where a person brings model.onnx.
+        table: what is said for its task alone, in the card under the task's name.
     """
 
     name: str
     title: Annotated[str, Field(min_length=1)]
     license: Annotated[str, Field(min_length=1)]
     source: Annotated[str, Field(min_length=1)]
-    task: Literal["detection"]
+    task: str
     head: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     input: InputCard
-    detection: DetectionCard = field(default_factory=DetectionCard)
     origin: Origin | None = None
+    table: SkipValidation[Table] = field(default_factory=Table)
+
+    def table_of(self, kind: type[T]) -> T:
+        """The task's own table.
+
+        Raises:
+            ModelError: the card's task has another one.
+        """
+        if not isinstance(self.table, kind):
+            raise ModelError(
+                f"task: expected one with {kind.__name__}, got {self.task}",
+                hint="correct task or head in the model's card",
+            )
+        return self.table
 
 
 def read_card(path: Path) -> Card:
@@ -157,17 +147,45 @@ def read_card(path: Path) -> Card:
             hint="rename the model's folder",
         )
     document = _load(path)
-    problems = ["name: unknown key; the folder's name is the name"] if "name" in document else []
-    try:
-        card = _ADAPTER.validate_json(to_json({**document, "name": name}))
-    except ValidationError as error:
-        problems += [_problem(detail) for detail in error.errors(include_url=False)]
-    if problems:
+    task, tables = document.get("task"), known()
+    own = {key: document.pop(key) for key in list(document) if key in tables}
+    problems = list(_misplaced(document, own, tables))
+    card = _validated(Card, {**document, "name": name}, "", problems)
+    table = None
+    if isinstance(task, str) and task in tables:
+        table = _validated(tables[task].table, own.get(task, {}), task, problems)
+    if card is None or table is None or problems:
         raise ModelError(f"{path}: {'; '.join(problems)}", hint="correct the model's card")
-    return _with_labels(card, path)
+    return replace(card, table=_with_labels(table, card.task, path))
 
 
-_ADAPTER: Final = TypeAdapter(Card)
+def _misplaced(
+    document: Mapping[str, Any], own: Mapping[str, Any], tables: Iterable[str]
+) -> Iterator[str]:
+    """What is wrong with a card's task, and with keys that belong elsewhere."""
+    if "name" in document:
+        yield "name: unknown key; the folder's name is the name"
+    if "table" in document:
+        yield "table: unknown key"
+    if "task" not in document:
+        return
+    task = document["task"]
+    if task not in tables:
+        planned = " (planned, not there yet)" if task in PLANNED_TASKS else ""
+        expected = " or ".join(map(repr, tables))
+        yield f"task: expected {expected}, got {repr(task)[:80]}{planned}"
+        return
+    for name in own.keys() - {task}:
+        yield f"{name}: unknown key, where the task is {task}"
+
+
+def _validated(kind: type[K], value: object, at: str, problems: list[str]) -> K | None:
+    """`value` as `kind`; None where `problems` have grown."""
+    try:
+        return TypeAdapter(kind).validate_json(to_json(value))
+    except ValidationError as error:
+        problems += [_problem(detail, at) for detail in error.errors(include_url=False)]
+        return None
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -183,9 +201,10 @@ def _load(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a TOML file: {error}", hint="correct the card") from error
 
 
-def _problem(detail: ErrorDetails) -> str:
+def _problem(detail: ErrorDetails, at: str) -> str:
     """One finding in our words: key, expected, got."""
-    loc = [str(part) for part in detail["loc"] if part not in ORIGIN_KINDS]
+    loc = [at] if at else []
+    loc += [str(part) for part in detail["loc"] if part not in ORIGIN_KINDS]
     match detail["type"]:
         case "unexpected_keyword_argument":
             return f"{'.'.join(loc)}: unknown key{_nearest(loc[-1])}"
@@ -197,14 +216,15 @@ def _problem(detail: ErrorDetails) -> str:
         case _:
             expected = PYDANTIC_WORDS.sub("", detail["msg"])
             got = repr(detail["input"])[:80]
-    planned = " (planned, not there yet)" if detail["input"] in PLANNED_TASKS else ""
-    return f"{'.'.join(loc)}: expected {expected}, got {got}{planned}"
+    return f"{'.'.join(loc)}: expected {expected}, got {got}"
 
 
 def _nearest(key: str) -> str:
-    known = dict(_keys(Card, ""))
-    matches = difflib.get_close_matches(key, known, n=1)
-    return f", did you mean {known[matches[0]]}?" if matches else ""
+    places = dict(_keys(Card, ""))
+    for task in known().values():
+        places.update(_keys(task.table, f"{task.name}."))
+    matches = difflib.get_close_matches(key, places, n=1)
+    return f", did you mean {places[matches[0]]}?" if matches else ""
 
 
 def _keys(owner: type, prefix: str) -> Iterator[tuple[str, str]]:
@@ -216,20 +236,19 @@ def _keys(owner: type, prefix: str) -> Iterator[tuple[str, str]]:
                 yield from _keys(part, f"{prefix}{name}.")
 
 
-def _with_labels(card: Card, path: Path) -> Card:
-    """The card with labels_file's names in `labels`."""
-    given = card.detection.labels_file
+def _with_labels(table: Table, task: str, path: Path) -> Table:
+    """The table with labels_file's names in `labels`."""
+    given = table.labels_file
     if given is None:
-        return card
-    if card.detection.labels:
+        return table
+    if table.labels:
         raise ModelError(
-            f"{path}: detection.labels: expected labels or labels_file, got both",
+            f"{path}: {task}.labels: expected labels or labels_file, got both",
             hint="remove one of them from the model's card",
         )
     if PurePosixPath(given).name != given or given == "..":
         raise ModelError(
-            f"{path}: detection.labels_file: expected a file name, got {given!r}",
+            f"{path}: {task}.labels_file: expected a file name, got {given!r}",
             hint="put the file into the model's folder",
         )
-    names = read_label_file(path.with_name(given))
-    return replace(card, detection=replace(card.detection, labels=names))
+    return replace(table, labels=read_label_file(path.with_name(given)))

@@ -112,7 +112,7 @@ class Library:
         file = self._user_dir / name / LABELS_FILE
         card = self.card(name)
         operator = read_label_file(file) if file.exists() else ()
-        return choose_labels(operator=operator, card=card.detection.labels, embedded=embedded)
+        return choose_labels(operator=operator, card=card.table.labels, embedded=embedded)
 
     def pull(self, name: str) -> Path:
         """Bring the model's weights into the user's folder, unless they are there already.

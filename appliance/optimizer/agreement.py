@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from appliance.nms import iou_matrix
 from appliance.optimizer.heads import Tensors
-from appliance.values import F32, Detections
+from appliance.predictions import Instances
+from appliance.values import F32
 
 MARGIN = 0.02  # scores this close to the threshold count for neither side
 SAME_BOX_IOU = 0.5
@@ -56,8 +57,8 @@ class Agreement:
 
     def add(
         self,
-        reference: Detections,
-        candidate: Detections,
+        reference: Instances,
+        candidate: Instances,
         threshold: float,
         scale_xy: tuple[float, float] = (1.0, 1.0),
     ) -> None:
@@ -79,7 +80,7 @@ class Agreement:
         self.invented += int(invented.sum())
 
 
-def alone(reference: Detections, candidate: Detections, threshold: float) -> tuple[Flags, Flags]:
+def alone(reference: Instances, candidate: Instances, threshold: float) -> tuple[Flags, Flags]:
     """Which predictions of either side are sure, and have no partner on the other."""
     missed = reference.scores >= threshold + MARGIN
     invented = candidate.scores >= threshold + MARGIN
@@ -97,7 +98,7 @@ def shift(moved_px: F32) -> float:
     return float(np.abs(moved_px.mean(axis=0)).max()) if len(moved_px) else 0.0
 
 
-def _pairs(reference: Detections, candidate: Detections) -> list[tuple[int, int]]:
+def _pairs(reference: Instances, candidate: Instances) -> list[tuple[int, int]]:
     """Partners of one class, the largest overlap first, each used once."""
     overlap = iou_matrix(reference.boxes_xyxy_px, candidate.boxes_xyxy_px)
     overlap[reference.class_ids[:, None] != candidate.class_ids[None, :]] = 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import inspect_onnx
@@ -35,7 +36,7 @@ class Optimizer:
 
     shelf: Shelf
     heads: Mapping[str, Head]
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, Task[Any, Any]]
     wall_s: Callable[[], float]
 
     def build(
@@ -123,7 +124,7 @@ class Optimizer:
             )
         return head
 
-    def _task(self, card: Card) -> Task:
+    def _task(self, card: Card) -> Task[Any, Any]:
         if card.task not in self.tasks:
             raise ModelError(f"{card.name}: no task {card.task}", hint=", ".join(self.tasks))
         return self.tasks[card.task]

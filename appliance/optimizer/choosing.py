@@ -17,6 +17,7 @@ from appliance.errors import ModelError
 from appliance.optimizer import selecting
 from appliance.optimizer.graph import Builder, first_input, producer, static_shape
 from appliance.optimizer.heads import Tensors, candidates
+from appliance.tasks.detection import DetectionTable
 from appliance.values import F32
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -60,7 +61,7 @@ def read_layout(shapes: Shapes, card: Card, *, before: int, figure_axis: int, he
     if len(tables) != 1:
         raise mismatch(head, "one output of 3 dimensions", shapes)
     name, shape = next(iter(tables.items()))
-    labels = len(card.detection.labels)
+    labels = len(card.table.labels)
     wanted = before + labels if labels else min(shape[1:])
     fitting = [axis for axis in (1, 2) if shape[axis] == wanted]
     if not fitting or wanted <= before:
@@ -246,7 +247,7 @@ def choose(
     ranks, places = graph.top_k(best, first)
     places = graph.reshape(places, [first])
     values = at(places, first)
-    if not card.detection.multi_label:
+    if not card.table_of(DetectionTable).multi_label:
         class_ids = graph.op("ArgMax", values, axis=2, keepdims=0)
         ranks = poisoned(graph, ranks, ranked)
         return Chosen(ranks, places, graph.cast(class_ids, ir.DataType.INT32), first)
@@ -343,7 +344,7 @@ def grid_of(size_wh: tuple[int, int], strides: Sequence[int]) -> F32:
 
 def pick(scores: F32, card: Card) -> tuple[NDArray[np.intp], NDArray[np.intp], F32]:
     """The twin of `choose`, on scores (places, classes): places, class ids and scores, (K,)."""
-    if not card.detection.multi_label:
+    if not card.table_of(DetectionTable).multi_label:
         best = scores.argmax(axis=1)
         ranks = scores[np.arange(len(scores)), best]
         places = np.argsort(-ranks, kind="stable")[: candidates(card, len(ranks))]

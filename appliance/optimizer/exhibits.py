@@ -1,11 +1,12 @@
 """The pictures of a report: the few that show most, kept while the comparison runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from appliance.values import U8, Detections
+from appliance.predictions import Instances
+from appliance.values import U8
 
 LIMIT = 6  # pictures
 WIDEST_PX = 640
@@ -22,8 +23,8 @@ class Exhibit:
     """
 
     frame: U8
-    expected: Detections
-    seen: Detections
+    expected: Instances
+    seen: Instances
 
 
 class Exhibits:
@@ -38,9 +39,7 @@ class Exhibits:
         self._best: dict[int, tuple[tuple[int, int], Exhibit]] = {}
         self._offered = 0
 
-    def offer(
-        self, frame: U8, expected: Detections, seen: Detections, *, disagreements: int
-    ) -> None:
+    def offer(self, frame: U8, expected: Instances, seen: Instances, *, disagreements: int) -> None:
         """Keep this frame if it shows more than the others of its stretch."""
         place = self._offered // self._stretch
         self._offered += 1
@@ -54,15 +53,10 @@ class Exhibits:
         return tuple(exhibit for _, exhibit in ordered)
 
 
-def _exhibit(frame: U8, expected: Detections, seen: Detections) -> Exhibit:
+def _exhibit(frame: U8, expected: Instances, seen: Instances) -> Exhibit:
     """A copy no larger than what will be shown: a small box holds six of them, not of frames."""
     height, width = frame.shape[:2]
     scale = min(1.0, WIDEST_PX / width)
     size_wh = (round(width * scale), max(1, round(height * scale)))
     picture = np.asarray(cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
-    return Exhibit(picture, _scaled(expected, scale), _scaled(seen, scale))
-
-
-def _scaled(detections: Detections, scale: float) -> Detections:
-    boxes = (detections.boxes_xyxy_px * scale).astype(np.float32)
-    return replace(detections, boxes_xyxy_px=boxes)
+    return Exhibit(picture, expected.scaled(scale), seen.scaled(scale))

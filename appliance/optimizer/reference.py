@@ -21,8 +21,10 @@ from appliance.errors import ModelError
 from appliance.nms import suppress
 from appliance.optimizer.feeding import WHOLE_DTYPES, feed_of
 from appliance.optimizer.heads import Head, Tensors
+from appliance.predictions import Instances
 from appliance.runtimes.onnxruntime import failures, first_line
-from appliance.values import F32, U8, Detections
+from appliance.tasks.detection import DetectionTable
+from appliance.values import F32, U8
 
 SMALL_BYTES = 4096  # weights are larger, and shapes and indexes are not
 BESIDE = "session.model_external_initializers_file_folder_path"
@@ -62,14 +64,14 @@ class Reference:
         raw = dict(zip(self._outputs, arrays, strict=True))
         return self._head.decode({name: _single(array) for name, array in raw.items()}, self._card)
 
-    def detect(self, frame: U8, *, confidence: float) -> Detections:
+    def detect(self, frame: U8, *, confidence: float) -> Instances:
         """Predictions for one source frame (H, W, 3) uint8 BGR, in source pixels."""
         image, placement = place(frame, self._card)
         rows = self.run(image)
         boxes, scores, class_ids = (rows[k][0] for k in ("boxes", "scores", "class_ids"))
         sure = scores >= confidence
         boxes, scores, class_ids = boxes[sure], scores[sure], class_ids[sure]
-        rules = self._card.detection
+        rules = self._card.table_of(DetectionTable)
         kept = suppress(
             boxes, scores, class_ids, mode=rules.nms, iou=rules.iou, limit=rules.max_detections
         )
@@ -77,7 +79,7 @@ class Reference:
         low, scale = placement
         corners = (boxes[kept].reshape(-1, 2, 2) - low) / scale
         corners = np.clip(corners, 0, (width, height)).reshape(-1, 4).astype(np.float32)
-        return Detections(corners, scores[kept], class_ids[kept])
+        return Instances(corners, scores[kept], class_ids[kept])
 
     def _tensor(self, image: F32) -> NDArray[Any]:
         card = self._card.input

@@ -25,8 +25,9 @@ from appliance.optimizer.verification import (
     MAX_SHIFT_PX,
     Trial,
 )
+from appliance.predictions import Instances
 from appliance.render.boxes import draw_boxes
-from appliance.values import U8, Detections
+from appliance.values import U8
 
 PAGES = Path(__file__).parent / "pages"
 PICTURES_BYTES = 700_000  # of JPEG in one report; base64 makes a third more of it
@@ -154,19 +155,17 @@ def _shown(trial: Trial, labels: Sequence[str]) -> Iterator[tuple[tuple[str, U8]
         )
 
 
-def _title(whose: str, found: Detections, lonely: NDArray[np.bool_], word: str) -> str:
+def _title(whose: str, found: Instances, lonely: NDArray[np.bool_], word: str) -> str:
     count = int(lonely.sum())
     objects = "1 object" if len(found) == 1 else f"{len(found)} objects"
     return f"{whose}: {objects}" + (f", {count} {word}" if count else "")
 
 
 def _drawn(
-    exhibit: Exhibit, found: Detections, lonely: NDArray[np.bool_], labels: Sequence[str]
+    exhibit: Exhibit, found: Instances, lonely: NDArray[np.bool_], labels: Sequence[str]
 ) -> U8:
     picture = exhibit.frame.copy()
-    known = dict(enumerate(labels))
-    names = [known.get(each, f"class_{each}") for each in found.class_ids.tolist()]
-    draw_boxes(picture, found, names, alone=lonely)
+    draw_boxes(picture, found, found.names(labels), alone=lonely)
     return picture
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Maker:
     """
 
     card: Card
-    task: Task
+    task: Task[Any, Any]
     backend: Backend
     reference: Callable[[int], Reference]
     limits: Callable[[Precision], Limits]

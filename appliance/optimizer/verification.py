@@ -19,6 +19,7 @@ The gate proves that the engine equals the original under the card, not that the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +36,13 @@ from appliance.optimizer.agreement import (
     shift,
 )
 from appliance.optimizer.exhibits import Exhibit, Exhibits
-from appliance.optimizer.fittings import rules_of
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Tensors
 from appliance.optimizer.reference import Reference
 from appliance.optimizer.verdict import MIN_REFERENCES, Limits, Verification
+from appliance.predictions import Instances
 from appliance.runtimes import EngineSlot
-from appliance.tasks import Task
+from appliance.tasks import Task, Thresholds
 from appliance.values import F32, U8, Precision
 
 CONFIDENCE = 0.3
@@ -76,7 +77,7 @@ class Candidate:
 
     engine: Engine
     letterbox: Letterbox
-    task: Task
+    task: Task[Any, Any]
     card: Card
 
     @property
@@ -91,6 +92,11 @@ class Candidate:
         self.engine.submit(slot)
         self.engine.wait(slot)
         return slot, fit
+
+    def finish(self, slot: EngineSlot, fit: Fit, thresholds: Thresholds) -> Instances:
+        """What the running station would make of a slot's outputs."""
+        prediction: Instances = self.task.finish(slot.outputs, fit, self.card.table, thresholds)
+        return prediction
 
 
 def verify(
@@ -155,7 +161,8 @@ class _Comparison:
         self._limits = limits
         self._is_exact = candidate.precision is Precision.FP32
         self._spared = 0.0 if self._is_exact else max(0.0, 1 - limits.f1)
-        self._rules = rules_of(candidate.card, confidence=CONFIDENCE - MARGIN)
+        labels = candidate.card.table.labels
+        self._thresholds = Thresholds.of(labels, confidence=CONFIDENCE - MARGIN, classes={})
         self._agreement = Agreement()
         self._differences: list[RowDifferences] = []
 
@@ -169,7 +176,7 @@ class _Comparison:
         if reason:
             return reason
         expected = self._reference.detect(frame, confidence=CONFIDENCE - MARGIN)
-        seen = self._candidate.task.finish(slot.outputs, fit, self._rules)
+        seen = self._candidate.finish(slot, fit, self._thresholds)
         before = self._agreement.missed + self._agreement.invented
         self._agreement.add(expected, seen, CONFIDENCE, _scale_xy(fit))
         after = self._agreement.missed + self._agreement.invented

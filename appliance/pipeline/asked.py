@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from appliance.errors import EngineError
 from appliance.geometry import Fit
 from appliance.pipeline.served import ServedModel
+from appliance.predictions import Prediction
 from appliance.runtimes import EngineReport
-from appliance.tasks import Rules
-from appliance.values import U8, Detections
+from appliance.tasks import Thresholds
+from appliance.values import U8
 
 ASKED_LIMIT = 8  # single pictures that wait for their turn at one model
 FRAMES_BEFORE = 8  # frames of cameras that a single picture lets go first, at most
 
-RulesOf = Callable[[ServedModel], Rules]
+ThresholdsOf = Callable[[ServedModel], Thresholds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Inspected:
     """What a model sees in a single picture.
 
     Attributes:
-        detections: in the picture's pixels.
+        task: the model's, which tells the kind of the prediction.
+        prediction: in the picture's pixels.
         labels: the model's class names in the order of class ids.
         report: on the engine that looked.
         input_wh: the model's input size, pixels.
@@ -32,7 +34,8 @@ class Inspected:
         inference_ms: from the engine's submit to its outputs being ready.
     """
 
-    detections: Detections
+    task: str
+    prediction: Prediction
     labels: tuple[str, ...]
     report: EngineReport
     input_wh: tuple[int, int]
@@ -47,7 +50,7 @@ class Asked:
     model: ServedModel
     fitted: U8
     fit: Fit
-    rules: Rules
+    thresholds: Thresholds
     asked_ns: int
     answer: Future[Inspected]
 

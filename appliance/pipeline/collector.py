@@ -25,8 +25,8 @@ from appliance.errors import StoreError
 from appliance.pipeline.ageing import TIDY_EVERY_S, Ageing, own_pictures
 from appliance.pipeline.clock_watch import ClockWatch
 from appliance.pipeline.part import Part
+from appliance.predictions import Result
 from appliance.stores.room import ask_for_room
-from appliance.values import Result
 
 PERIOD_S = 30.0
 PAUSED = "Saving of pictures to verify with is paused"

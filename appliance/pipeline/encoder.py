@@ -17,9 +17,10 @@ from typing_extensions import override
 
 from appliance.buffers import Lease
 from appliance.pipeline.part import Part
+from appliance.predictions import Result
 from appliance.readings import PictureReading
-from appliance.render.boxes import draw_boxes
-from appliance.values import U8, Result, Skip
+from appliance.render import known as painters
+from appliance.values import U8, Skip
 
 Paint = Callable[[U8, Result], None]
 
@@ -30,7 +31,7 @@ class LivePicture:
 
     Attributes:
         result: of this very picture.
-        jpeg: the picture; without boxes, unless the encoder burns them in.
+        jpeg: the picture; without the prediction, unless the encoder draws it in.
     """
 
     result: Result
@@ -38,8 +39,8 @@ class LivePicture:
 
 
 def burn(picture: U8, result: Result) -> None:
-    """Draw a result's boxes and labels into its picture (H, W, 3) uint8 BGR."""
-    draw_boxes(picture, result.detections, result.names())
+    """Draw a result's prediction into its picture (H, W, 3) uint8 BGR."""
+    painters()[result.task].paint(picture, result.prediction, result.names())
 
 
 class LiveEncoder(Part):

@@ -20,12 +20,12 @@ from typing_extensions import override
 from appliance.errors import ApplianceError, EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pictures.apart import ReaderApart
-from appliance.pipeline.asked import Inspected, RulesOf, crowded, ending
+from appliance.pipeline.asked import Inspected, ThresholdsOf, crowded, ending
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
-from appliance.render.boxes import draw_boxes
-from appliance.tasks import Rules
-from appliance.values import U8, Detections
+from appliance.render import known as painters
+from appliance.tasks import Thresholds
+from appliance.values import U8
 
 AT_ONCE = 3  # threads; one model has all of them but one
 ONE_LIMIT = 5  # pictures of one person, the one at hand included
@@ -38,7 +38,7 @@ QUALITY = 90
 
 NOBODY_WAITS = "nobody waits for this picture any more"
 
-Inspect = Callable[[str, U8, RulesOf], Future[Inspected]]
+Inspect = Callable[[str, U8, ThresholdsOf], Future[Inspected]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,13 @@ class Inspection:
 
     Attributes:
         seen: by the model, without what scores less than was asked for.
-        names: of the class of each detection.
-        size_wh: of the picture as a person sees it, pixels; boxes are in these.
+        size_wh: of the picture as a person sees it, pixels; the prediction is in these.
         below: how many more score at least FLOOR.
         total_ms: from the reading of the file to the drawn picture.
-        jpeg: the picture with its boxes, at most SHOWN_SIDE wide and high.
+        jpeg: the picture with what was seen drawn in, at most SHOWN_SIDE wide and high.
     """
 
     seen: Inspected
-    names: tuple[str, ...]
     size_wh: tuple[int, int]
     below: int
     total_ms: float
@@ -222,17 +220,13 @@ class Inspector:
                 f"no answer within {TIME_LIMIT_S:.0f} s: the cameras go first",
                 hint="Try again; with cameras this busy it may take several times.",
             ) from error
-        counts = seen.detections.scores >= np.float32(inquiry.confidence)
-        shown = replace(seen, detections=_only(seen.detections, counts))
-        names = tuple(shown.detections.names(shown.labels))
-        jpeg = _drawn(picture, shown.detections, names)
+        shown = replace(seen, prediction=seen.prediction.from_score(inquiry.confidence))
         return Inspection(
             seen=shown,
-            names=names,
             size_wh=(picture.shape[1], picture.shape[0]),
-            below=int((~counts).sum()),
+            below=len(seen.prediction) - len(shown.prediction),
             total_ms=(time.monotonic() - began_s) * 1000,
-            jpeg=jpeg,
+            jpeg=_drawn(picture, shown),
         )
 
 
@@ -277,26 +271,19 @@ class _Looker(Part):
             answer.set_exception(PictureError(told, hint="Try another one; the log has more."))
 
 
-def _from(score: float, model: ServedModel) -> Rules:
-    """The model's rules, but every class counts from this score."""
-    thresholds = np.full_like(model.rules.thresholds, score)
-    return replace(model.rules, thresholds=thresholds, default_threshold=score)
+def _from(score: float, model: ServedModel) -> Thresholds:
+    """Every class of the model counts from this score."""
+    return Thresholds.of(model.labels, confidence=score, classes={})
 
 
-def _only(detections: Detections, wanted: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Detections:
-    return Detections(
-        detections.boxes_xyxy_px[wanted], detections.scores[wanted], detections.class_ids[wanted]
-    )
-
-
-def _drawn(picture: U8, detections: Detections, names: tuple[str, ...]) -> bytes:
-    """JPEG of the picture with its boxes, scaled down where it is larger than a page shows."""
+def _drawn(picture: U8, seen: Inspected) -> bytes:
+    """JPEG of the picture with what was seen, scaled down where it is larger than a page shows."""
     height, width = picture.shape[:2]
     scale = min(1.0, SHOWN_SIDE / max(width, height))
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    boxes = detections.boxes_xyxy_px * np.float32(scale)
-    draw_boxes(picture, replace(detections, boxes_xyxy_px=boxes), names)
+    names = seen.prediction.names(seen.labels)
+    painters()[seen.task].paint(picture, seen.prediction.scaled(scale), names)
     _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return jpeg.tobytes()

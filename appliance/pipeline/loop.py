@@ -28,13 +28,14 @@ from appliance.errors import (
     EngineStuckError,
     NoNumbersError,
 )
-from appliance.pipeline.asked import Asked, AskedQueue, Inspected, RulesOf, ending
+from appliance.pipeline.asked import Asked, AskedQueue, Inspected, ThresholdsOf, ending
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import Frame, InFlight, Lane
 from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
-from appliance.tasks import Rules
-from appliance.values import U8, Detections, Result
+from appliance.predictions import Result
+from appliance.tasks import Thresholds
+from appliance.values import U8
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
 POLL_S = 0.001  # how late a frame may find its free slot while engines work
@@ -78,8 +79,8 @@ class Loop(Part):
         self._lock = threading.Lock()
         # Under the lock, and so are the next: models by name, None to serve none any more.
         self._arrived: deque[tuple[str, ServedModel | None]] = deque()
-        self._rules_of: RulesOf = _own_rules
-        self._rules_changed = False
+        self._thresholds_of: ThresholdsOf = _own_thresholds
+        self._thresholds_changed = False
         self._leaving: dict[str, threading.Thread] = {}  # engines that were given up, by model
         self._has_ended = False
 
@@ -111,11 +112,11 @@ class Loop(Part):
             self._arrived.append((name, None))
             self.wake()
 
-    def rule(self, rules_of: RulesOf | None) -> None:
-        """Judge every model's candidates by `rules_of` from the next turn on; None: by its own."""
+    def judge_by(self, thresholds_of: ThresholdsOf | None) -> None:
+        """Judge each model's outputs by these from the next turn on; None: by its own."""
         with self._lock:
-            self._rules_of = rules_of or _own_rules
-            self._rules_changed = True
+            self._thresholds_of = thresholds_of or _own_thresholds
+            self._thresholds_changed = True
             self.wake()
 
     def labels(self) -> frozenset[str]:
@@ -123,13 +124,13 @@ class Loop(Part):
         with self._lock:
             return frozenset(label for model in self._models.values() for label in model.labels)
 
-    def inspect(self, name: str, picture: U8, rules_of: RulesOf) -> Future[Inspected]:
+    def inspect(self, name: str, picture: U8, thresholds_of: ThresholdsOf) -> Future[Inspected]:
         """Have a model look at a single picture, behind the cameras; from any thread.
 
         Args:
             name: the model's.
             picture: (H, W, 3) uint8 BGR; not needed any more when this returns.
-            rules_of: what counts as seen.
+            thresholds_of: what counts as seen.
 
         Returns:
             The answer to come. Cancelled before its turn, the picture is not looked at.
@@ -149,7 +150,8 @@ class Loop(Part):
             )
         fitted, fit = model.letterbox.fitted(picture)
         answer: Future[Inspected] = Future()
-        asked = Asked(model, fitted, fit, rules_of(model), self._clock_ns(), answer)
+        thresholds = thresholds_of(model)
+        asked = Asked(model, fitted, fit, thresholds, self._clock_ns(), answer)
         self._asked.put(asked)
         self.wake()
         return answer
@@ -191,11 +193,11 @@ class Loop(Part):
                     self._replaced.append(self._models.pop(name))
                 if model is not None:
                     self._models[name] = model
-                self._rules_changed = True
-            if self._rules_changed:
-                self._rules_changed = False
+                self._thresholds_changed = True
+            if self._thresholds_changed:
+                self._thresholds_changed = False
                 for model in self._models.values():
-                    model.rules_in_force = self._rules_of(model)
+                    model.thresholds_in_force = self._thresholds_of(model)
 
     def _close_replaced(self) -> None:
         """End the engines that were replaced and have no frame in flight any more."""
@@ -315,14 +317,15 @@ class Loop(Part):
     def _publish(self, job: InFlight, frame: Frame, ready_ns: int) -> None:
         model, lease, unknown = job.model, frame.lease, ""
         try:
-            detections = model.task.finish(job.slot.outputs, job.fit, model.rules_in_force)
+            prediction = model.finish(job.slot, job.fit, model.thresholds_in_force)
         except NoNumbersError as error:
-            detections, unknown = Detections.empty(), error.sentence()
+            prediction, unknown = model.task.nothing, error.sentence()
         result = Result(
             camera=frame.lane.key,
             stamp=lease.stamp,
             size_wh=job.fit.source_wh,
-            detections=detections,
+            task=model.task.name,
+            prediction=prediction,
             inference_ms=(ready_ns - job.submitted_ns) / 1e6,
             finished_ns=self._clock_ns(),
             labels=model.labels,
@@ -335,7 +338,8 @@ class Loop(Part):
         model = job.model
         asked.answer.set_result(
             Inspected(
-                detections=model.task.finish(job.slot.outputs, job.fit, asked.rules),
+                task=model.task.name,
+                prediction=model.finish(job.slot, job.fit, asked.thresholds),
                 labels=model.labels,
                 report=model.engine.report,
                 input_wh=job.fit.input_wh,
@@ -372,5 +376,5 @@ class Loop(Part):
             model.engine.close()
 
 
-def _own_rules(model: ServedModel) -> Rules:
-    return model.rules
+def _own_thresholds(model: ServedModel) -> Thresholds:
+    return model.thresholds

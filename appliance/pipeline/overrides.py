@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.errors import SettingsError
-from appliance.pipeline.asked import RulesOf
+from appliance.pipeline.asked import ThresholdsOf
 from appliance.pipeline.served import ServedModel
 from appliance.readings import OverrideReading
-from appliance.tasks import Rules
+from appliance.tasks import Thresholds
 
 Classes = Mapping[str, float | None]
 CONFIDENCE, CLASSES = "APPLIANCE_DETECTION__CONFIDENCE", "APPLIANCE_DETECTION__CLASSES"
@@ -46,17 +46,9 @@ class Detecting:
             lines.append(f"{CLASSES}={self.classes_text()}")
         return tuple(lines)
 
-    def rules(self, model: ServedModel) -> Rules:
-        """A model's rules, with these thresholds."""
-        own = model.rules
-        return Rules.of(
-            model.labels,
-            confidence=self.confidence,
-            classes=self.classes,
-            nms=own.nms,
-            iou=own.iou,
-            max_detections=own.max_detections,
-        )
+    def thresholds(self, model: ServedModel) -> Thresholds:
+        """Of the model's own classes."""
+        return Thresholds.of(model.labels, confidence=self.confidence, classes=self.classes)
 
 
 class Overrides:
@@ -64,7 +56,7 @@ class Overrides:
 
     Args:
         usual: by the settings.
-        rule: has the loop judge by other rules; None: by the settings.
+        judge_by: has the loop judge by other thresholds; None: by the settings.
         labels: the classes that models in use know; empty while none is known.
         wall_s: wall clock, for labels.
     """
@@ -73,12 +65,12 @@ class Overrides:
         self,
         usual: Detecting,
         *,
-        rule: Callable[[RulesOf | None], None],
+        judge_by: Callable[[ThresholdsOf | None], None],
         labels: Callable[[], frozenset[str]],
         wall_s: Callable[[], float],
     ) -> None:
         self.usual = usual
-        self._rule = rule
+        self._judge_by = judge_by
         self._labels = labels
         self._wall_s = wall_s
         self._lock = threading.Lock()
@@ -113,7 +105,7 @@ class Overrides:
             lines=lines,
         )
         with self._lock:
-            self._rule(wanted.rules)
+            self._judge_by(wanted.thresholds)
             self._reading = reading
         return reading
 
@@ -121,7 +113,7 @@ class Overrides:
         """Back to the settings; False where nothing was overridden."""
         with self._lock:
             was, self._reading = self._reading, None
-            self._rule(None)
+            self._judge_by(None)
         return was is not None
 
 

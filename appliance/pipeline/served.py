@@ -2,11 +2,14 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from appliance.engines import Engine
+from appliance.geometry import Fit
 from appliance.letterbox import Letterbox
+from appliance.predictions import Prediction
 from appliance.runtimes import EngineSlot
-from appliance.tasks import Rules, Task
+from appliance.tasks import Table, Task, Thresholds
 
 PATIENCE_S = 10.0  # with one single picture; a slow engine gets more
 
@@ -19,9 +22,10 @@ class ServedModel:
         name: the model's name.
         engine: loaded, with free slots.
         task: turns outputs into predictions.
+        table: what the model's card says for its task.
         letterbox: fits frames into slots.
-        rules: thresholds and suppression, by the settings.
-        rules_in_force: those, or what a person has put in their place.
+        thresholds: by the settings.
+        thresholds_in_force: those, or what a person has put in their place.
         labels: class names in the order of class ids.
         patience_s: for how long a single picture may keep the engine.
         is_given_up: it was kept for longer, and serves no more.
@@ -30,15 +34,25 @@ class ServedModel:
 
     name: str
     engine: Engine
-    task: Task
+    task: Task[Any, Any]
+    table: Table
     letterbox: Letterbox
-    rules: Rules
+    thresholds: Thresholds
     labels: tuple[str, ...] = ()
     patience_s: float = PATIENCE_S
     is_given_up: bool = False
-    rules_in_force: Rules = field(init=False)
+    thresholds_in_force: Thresholds = field(init=False)
     free: deque[EngineSlot] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rules_in_force = self.rules
+        self.thresholds_in_force = self.thresholds
         self.free = deque(self.engine.slots)
+
+    def finish(self, slot: EngineSlot, fit: Fit, thresholds: Thresholds) -> Prediction:
+        """What is in a slot's outputs, in pixels of the picture that was placed by `fit`.
+
+        Raises:
+            NoNumbersError: the outputs say nothing.
+        """
+        prediction: Prediction = self.task.finish(slot.outputs, fit, self.table, thresholds)
+        return prediction

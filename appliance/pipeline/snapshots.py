@@ -7,7 +7,8 @@ import threading
 from concurrent.futures import Future
 
 from appliance.buffers import Lease
-from appliance.values import U8, Result
+from appliance.predictions import Result
+from appliance.values import U8
 
 
 class Snapshots:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.values import Result
+from appliance.predictions import Result
 
 WINDOW_S = 5.0
 HISTORY_S = 120

@@ -18,8 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from appliance.predictions import Result
 from appliance.readings import CameraReading, PictureReading, StationReading, StoreReading
-from appliance.values import CameraState, Drop, EngineState, Result, Skip
+from appliance.values import CameraState, Drop, EngineState, Skip
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.values import U8, Detections
+from appliance.predictions import Instances
+from appliance.values import U8
 
 Color = tuple[int, int, int]
 BOX_BGR: Color = (255, 255, 255)  # --box
@@ -59,7 +60,7 @@ class _Place:
 
 def draw_boxes(
     picture: U8,
-    detections: Detections,
+    detections: Instances,
     names: Sequence[str],
     *,
     alone: NDArray[np.bool_] | None = None,
@@ -92,7 +93,7 @@ def draw_boxes(
         _write(picture, text, place, color, sizes)
 
 
-def _texts(detections: Detections, names: Sequence[str], letters: float) -> Iterator[str]:
+def _texts(detections: Instances, names: Sequence[str], letters: float) -> Iterator[str]:
     """A label for each, or none at all where the picture has no room for them."""
     if letters < WIDE_ENOUGH_FOR_CLASS:
         return

@@ -1,72 +1,130 @@
-"""What a model's canonical outputs mean: pure functions from tensors to values.
+"""What a model's canonical outputs mean: pure functions from tensors to predictions.
 
-A task is one module with a constant TASK. Names and shapes of the outputs are the canonical
-contract of ARCHITECTURE.md; K is the number of candidate rows.
+A task is one module with a constant TASK: the outputs that its heads make, its table in a card,
+how outputs become a prediction, and how a prediction is written as JSON.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, with_config
 
+from appliance import tasks
 from appliance.geometry import Fit
-from appliance.nms import NmsMode
-from appliance.values import F32, Detections
+from appliance.predictions import Prediction
+from appliance.registry import plugins
+from appliance.values import F32, I32
 
+MAX_ROWS = 3840  # the most rows that TopK takes on every backend
 Outputs = Mapping[str, NDArray[Any]]
+Json = dict[str, Any]
+Strict = with_config(ConfigDict(extra="forbid", strict=True))
+Rows = Annotated[int, Field(ge=1, le=MAX_ROWS)]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How candidates become predictions.
+class Thresholds:
+    """The least score from which each class counts.
 
     Attributes:
-        thresholds: (C,) float32, the lowest score per class; infinity leaves a class out.
-        default_threshold: for a class id outside the table.
-        nms: which boxes suppress each other.
-        iou: overlap above which the weaker box goes.
-        max_detections: most predictions per frame.
+        by_class: (C,) float32; infinity leaves a class out.
+        other: for a class id outside the table.
     """
 
-    thresholds: F32
-    default_threshold: float
-    nms: NmsMode
-    iou: float
-    max_detections: int
+    by_class: F32
+    other: float
 
     @classmethod
     def of(
-        cls,
-        labels: tuple[str, ...],
-        *,
-        confidence: float,
-        classes: Mapping[str, float | None],
-        nms: NmsMode,
-        iou: float,
-        max_detections: int,
-    ) -> "Rules":
-        """Rules from a station's confidence and class map; an empty map means every class."""
+        cls, labels: tuple[str, ...], *, confidence: float, classes: Mapping[str, float | None]
+    ) -> "Thresholds":
+        """By a confidence and a map of classes; an empty map means every class.
+
+        Args:
+            labels: class names in the order of class ids.
+            confidence: of classes without a threshold of their own.
+            classes: those that count, each with its threshold or None.
+        """
         others = np.inf if classes else confidence
         given = {
             name: confidence if threshold is None else threshold
             for name, threshold in classes.items()
         }
-        thresholds = np.array([given.get(label, others) for label in labels], np.float32)
-        return cls(thresholds, float(others), nms, iou, max_detections)
+        by_class = np.array([given.get(label, others) for label in labels], np.float32)
+        return cls(by_class, float(others))
+
+    def at(self, class_ids: I32) -> F32:
+        """(N,) float32, the threshold of each of (N,) int32 class ids."""
+        table = np.append(self.by_class, np.float32(self.other))
+        known = (class_ids >= 0) & (class_ids < len(self.by_class))
+        result: F32 = table[np.where(known, class_ids, len(self.by_class))]
+        return result
+
+
+@Strict
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A task's table in a card, without what the task adds.
+
+    Attributes:
+        labels: names by class id; from labels_file where that is given.
+        labels_file: a text file in the card's folder, one name a line.
+    """
+
+    labels: tuple[str, ...] = ()
+    labels_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One task.
+class Output:
+    """One canonical output of a task.
 
     Attributes:
-        name: as cards and sidecars say it.
-        outputs: names of the canonical outputs.
-        finish: canonical outputs of one frame (leading axis N = 1) to predictions in source pixels.
+        name: as in the graph.
+        axes: behind N, one word for each: a number, or a letter for a size that is the model's.
+            Axes of one letter are of one size.
+        dtype: numpy's name.
     """
 
     name: str
-    outputs: tuple[str, ...]
-    finish: Callable[[Outputs, Fit, Rules], Detections]
+    axes: tuple[str, ...]
+    dtype: str
+
+
+P = TypeVar("P", bound=Prediction)
+T = TypeVar("T", bound=Table)
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[P, T]):
+    """One task.
+
+    Attributes:
+        name: as cards and sidecars say it; also of its table in a card.
+        outputs: the canonical outputs, each with a leading axis N = 1.
+        table: what a card says for this task alone.
+        finish: canonical outputs of one frame to a prediction in source pixels.
+        nothing: the prediction of a frame of which nothing is known.
+        form: version of the two that follow; it moves when either changes its meaning.
+        columns: a prediction as the live protocol carries it, one list for each column.
+        document: a prediction for programs, one object for each thing, with names.
+    """
+
+    name: str
+    outputs: tuple[Output, ...]
+    table: type[T]
+    finish: Callable[[Outputs, Fit, T, Thresholds], P]
+    nothing: P
+    form: int
+    columns: Callable[[P], Json]
+    document: Callable[[P, tuple[str, ...]], Json]
+
+
+@cache
+def known() -> Mapping[str, Task[Any, Any]]:
+    """Every task by name."""
+    return plugins(tasks, "TASK", Task)

@@ -17,6 +17,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from appliance import tasks
 from appliance.errors import PictureError, SettingsError, SourceError
 from appliance.pipeline.asked import crowded
 from appliance.pipeline.inspector import ALL_LIMIT, ONE_LIMIT, Inquiry, Inspection, Inspector
@@ -104,26 +105,18 @@ class Inspecting:
 
 
 def document(found: Inspection, model: str, confidence: float) -> dict[str, Any]:
-    """An inspection as JSON; boxes in pixels of the picture as a person sees it."""
+    """An inspection as JSON, in pixels of the picture as a person sees it."""
     seen = found.seen
-    detections = seen.detections
-    rows = zip(
-        found.names,
-        detections.class_ids.tolist(),
-        detections.scores.astype("float64").round(4).tolist(),
-        detections.boxes_xyxy_px.astype("float64").round(1).tolist(),
-        strict=True,
-    )
+    task = tasks.known()[seen.task]
     return {
         "model": model,
         "engine": f"{seen.report.running} {seen.report.precision}",
         "input_wh": seen.input_wh,
         "picture_wh": found.size_wh,
         "confidence": confidence,
-        "detections": [
-            {"class": name, "class_id": class_id, "score": score, "box_xyxy_px": box}
-            for name, class_id, score, box in rows
-        ],
+        "task": task.name,
+        "form": task.form,
+        **task.document(seen.prediction, seen.labels),
         "below_confidence": found.below,
         "inference_ms": round(seen.inference_ms, 1),
         "waited_ms": round(seen.waited_ms, 1),

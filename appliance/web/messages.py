@@ -1,7 +1,7 @@
 """What the live view's WebSocket says: readings as JSON, pictures as JSON and a JPEG.
 
 A picture is one binary message: four bytes with the length of the JSON, big-endian, the JSON,
-the JPEG. Boxes and picture travel together, so that they always belong together.
+the JPEG. Prediction and picture travel together, so that they always belong together.
 """
 
 import json
@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from appliance import tasks
 from appliance.pipeline.encoder import LivePicture
 from appliance.readings import CameraReading, EngineReading, OverrideReading, StationReading
 from appliance.texts import Texts
 from appliance.values import EngineState
+
+PROTOCOL = 2  # moves when a page of before would misread what it is sent
 
 
 def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
@@ -24,18 +27,16 @@ def picture_message(picture: LivePicture, *, now_ns: int) -> bytes:
         now_ns: monotonic; the age that is told is that of the sending.
     """
     result = picture.result
-    detections = result.detections
+    task = tasks.known()[result.task]
     header = {
         "camera": result.camera,
         "sequence": result.stamp.sequence,
         "captured_at_s": round(result.stamp.captured_at_s, 3),
         "age_ms": round((now_ns - result.stamp.captured_ns) / 1e6, 1),
         "size_wh": result.size_wh,
-        # In float64, since a rounded float32 is written with all its digits.
-        "boxes": detections.boxes_xyxy_px.astype("float64").round(1).tolist(),
-        "scores": detections.scores.astype("float64").round(3).tolist(),
-        "class_ids": detections.class_ids.tolist(),
-        "labels": result.names(),
+        "task": task.name,
+        "form": task.form,
+        "prediction": {**task.columns(result.prediction), "labels": result.names()},
         "unknown": bool(result.unknown),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -58,6 +59,7 @@ def station_message(
     worst = min(reading.engines, key=_soundness, default=None)
     return {
         "type": "station",
+        "protocol": PROTOCOL,
         "now_s": round(reading.now_s, 3),
         "station": dict(station),
         "health": {"state": reading.health, "reasons": [*map(texts.sentence, reading.reasons)]},

@@ -11,9 +11,8 @@ from appliance.engines import Backend
 from appliance.optimizer import heads
 from appliance.optimizer.heads import Head
 from appliance.registry import plugins
-from appliance.tasks import Task
 
-TASKS = plugins(tasks, "TASK", Task)
+TASKS = tasks.known()
 HEADS = plugins(heads, "HEAD", Head)
 ENGINES = plugins(engines, "ENGINE", Backend)
 SOURCES = plugins(sources, "SOURCE", Source)
@@ -53,5 +52,5 @@ def test_every_shipped_card_names_a_head_and_a_task_that_exist(card: Card):
     """What ships can be built."""
     assert card.task in TASKS
     assert HEADS[card.head].task == card.task
-    assert card.detection.labels
+    assert card.table.labels
     assert card.origin is not None

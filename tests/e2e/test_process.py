@@ -75,9 +75,10 @@ def test_a_live_view_gets_the_painted_squares_as_detections(station):
     for header, jpeg in seen:
         assert jpeg.startswith(b"\xff\xd8")
         assert header["size_wh"] == [320, 240]
-        assert sorted(header["class_ids"]) == [0, 1]
-        assert header["labels"] == [("red", "green")[i] for i in header["class_ids"]]
-        for box, class_id in zip(header["boxes"], header["class_ids"], strict=True):
+        found = header["prediction"]
+        assert sorted(found["class_ids"]) == [0, 1]
+        assert found["labels"] == [("red", "green")[i] for i in found["class_ids"]]
+        for box, class_id in zip(found["boxes"], found["class_ids"], strict=True):
             top = (30, 140)[class_id]
             assert overlap(box, [box[0], top, box[0] + 44, top + 44]) > 0.5
     sequences = [header["sequence"] for header, _ in seen]
@@ -100,7 +101,7 @@ def test_each_camera_speaks_in_the_words_of_its_own_model(tmp_path):
     with started(environ, tmp_path / "log") as station:
         station.wait_until_ready()
         seen, _ = asyncio.run(pictures(station, station.sign_in(), 10, watch=("gate", "dock")))
-        labels = {header["camera"]: set(header["labels"]) for header, _ in seen}
+        labels = {header["camera"]: set(header["prediction"]["labels"]) for header, _ in seen}
         assert labels == {"gate": {"red", "green"}, "dock": {"scarlet", "emerald"}}
         assert station.stop() == 0
 

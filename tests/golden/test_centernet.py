@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from appliance.catalog.card import Card, DetectionCard, InputCard, Layout
+from appliance.catalog.card import Card, InputCard, Layout
 from appliance.errors import ModelError
+from appliance.tasks.detection import DetectionTable
 from tests.support.heads import assert_same, graph_and_twin, rows_of
 from tests.support.models import STRIDE, centernet_head_only
 
@@ -20,12 +21,12 @@ CARD = Card(
     task="detection",
     head="centernet",
     input=InputCard(size_wh=(STRIDE * WIDTH, STRIDE * HEIGHT), name="images", layout=Layout.NHWC),
-    detection=DetectionCard(candidates=20),
+    table=DetectionTable(candidates=20),
 )
 
 
-def card_with(**detection):
-    return replace(CARD, detection=replace(CARD.detection, **detection))
+def card_with(**changes):
+    return replace(CARD, table=replace(CARD.table, **changes))
 
 
 def logit(score):

@@ -19,10 +19,8 @@ from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
 from appliance.optimizer.verdict import MIN_REFERENCES, Limits
 from appliance.optimizer.verification import Candidate, verify
-from appliance.registry import plugins
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.settings.model import Verify
-from appliance.tasks import Task
 from appliance.values import Precision
 from tests.support.faults import Faulty, Misplacing, swapped_channels, wrong_class
 from tests.support.heads import HEADS
@@ -32,7 +30,7 @@ CLIP = "pedestrians_20s.mp4"
 STEPS = [4, pytest.param(1, marks=pytest.mark.long)]
 """Every fourth frame, or each."""
 
-TASKS = plugins(tasks, "TASK", Task)
+TASKS = tasks.known()
 YOLOX, FASTESTDET = "yolox_nano_coco_416.onnx", "fastestdet_coco_352.onnx"
 
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from appliance.catalog.card import Card, DetectionCard, InputCard, read_card
+from appliance.catalog.card import Card, InputCard, read_card
 from appliance.errors import ModelError
 from appliance.optimizer.canonical import canonicalize
+from appliance.tasks.detection import DetectionTable
 from tests.support import models
 from tests.support.heads import HEADS, assert_same, graph_and_twin, rows_of
 from tests.support.models import constant_outputs, with_conv
@@ -40,7 +41,7 @@ def card_for(head, labels=LABELS, **detection):
         task="detection",
         head=head,
         input=InputCard(size_wh=(SIDE, SIDE)),
-        detection=DetectionCard(**{"candidates": 20, "labels": labels, **detection}),
+        table=DetectionTable(**{"candidates": 20, "labels": labels, **detection}),
     )
 
 
@@ -385,7 +386,7 @@ def test_no_score_no_class(tmp_path):
     """Rows that an export pads with, at zero or below, have score 0 and class -1."""
     made = encode_end_to_end(3)
     made[0, 2:, 4] = -1
-    card = replace(card_for("end_to_end"), detection=DetectionCard(candidates=10))
+    card = replace(card_for("end_to_end"), table=DetectionTable(candidates=10))
     model = constant_outputs({"output0": made}, (SIDE, SIDE))
     for rows in graph_and_twin(tmp_path, model, card):
         assert rows["class_ids"][0].tolist() == [2, 0, *[-1] * 8]

@@ -17,16 +17,15 @@ from appliance.catalog.library import builtin_models_dir
 from appliance.engines.cpu import ENGINE
 from appliance.optimizer.agreement import MARGIN, Agreement
 from appliance.optimizer.canonical import canonicalize
-from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet as head
 from appliance.optimizer.reference import Reference
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
-from appliance.registry import plugins
 from appliance.runtimes import EngineOptions
-from appliance.tasks import Task
+from appliance.tasks import Thresholds
 from tests.support.fakes import wait_until
 
 CLIP, FRAMES = "pedestrians_20s.mp4", 200
@@ -51,14 +50,14 @@ def product(card, weights, folder, clip):
         heartbeat=Heartbeat(time.monotonic_ns),
         clock_ns=time.monotonic_ns,
     )
-    task = plugins(tasks, "TASK", Task)[card.task]
     loop.install(
         ServedModel(
             card.name,
             engine,
-            task,
+            tasks.known()[card.task],
+            card.table,
             letterbox_of(card),
-            rules_of(card, confidence=CONFIDENCE - MARGIN),
+            Thresholds.of(card.table.labels, confidence=CONFIDENCE - MARGIN, classes={}),
         )
     )
     loop.start()
@@ -99,7 +98,7 @@ def test_the_product_sees_what_the_original_sees(centernet, test_data, tmp_path,
     agreement = Agreement()
     expected = list(by_hand(card, centernet, clip, step))
     for reference, result in zip(expected, results[::step], strict=True):
-        agreement.add(reference, result.detections, CONFIDENCE)
+        agreement.add(reference, result.prediction, CONFIDENCE)
     with capsys.disabled():
         sys.stdout.write(
             f"\n{CLIP}: F1 {agreement.f1:.4f} over {agreement.references} boxes of the original"

@@ -10,10 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from appliance.catalog.card import CARD_FILE, Card, DetectionCard, InputCard, Layout, read_card
+from appliance.catalog.card import CARD_FILE, Card, InputCard, Layout, read_card
 from appliance.catalog.library import builtin_models_dir
 from appliance.optimizer.canonical import Canonical, canonicalize
 from appliance.optimizer.fittings import letterbox_of
+from appliance.tasks.detection import DetectionTable
 from appliance.values import U8
 from tests.support import models
 from tests.support.heads import HEADS
@@ -66,11 +67,11 @@ def made_model(head: str) -> tuple[onnx.ModelProto, Card]:
         task="detection",
         head=head,
         input=InputCard(size_wh=(SIDE, SIDE)),
-        detection=DetectionCard(candidates=20, labels=LABELS),
+        table=DetectionTable(candidates=20, labels=LABELS),
     )
     if head == "centernet":
-        detection = DetectionCard(candidates=20, labels=("red", "green"))
-        card = replace(card, input=replace(card.input, layout=Layout.NHWC), detection=detection)
+        table = DetectionTable(candidates=20, labels=("red", "green"))
+        card = replace(card, input=replace(card.input, layout=Layout.NHWC), table=table)
     return MADE[head](), card
 
 

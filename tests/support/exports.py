@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from appliance.catalog.card import Card, DetectionCard, InputCard
+from appliance.catalog.card import Card, InputCard
+from appliance.tasks.detection import DetectionTable
 
 EXPORTS = Path(__file__).parents[1] / "golden" / "exports"
 SAID = EXPORTS / "said.npz"
@@ -35,7 +36,7 @@ def card_for(family: str) -> Card:
         task="detection",
         head=family,
         input=InputCard(size_wh=(SIDE, SIDE), std=(255.0, 255.0, 255.0)),
-        detection=DetectionCard(candidates=30, labels=LABELS),
+        table=DetectionTable(candidates=30, labels=LABELS),
     )
 
 

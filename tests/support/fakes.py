@@ -13,16 +13,15 @@ from appliance.geometry import FitMode
 from appliance.letterbox import Letterbox
 from appliance.nms import NmsMode
 from appliance.pipeline.served import ServedModel
-from appliance.registry import plugins
+from appliance.predictions import Instances, Result
 from appliance.runtimes import EngineReport, EngineSlot
 from appliance.stores.sessions import SessionRow
-from appliance.tasks import Rules, Task
+from appliance.tasks import Thresholds
+from appliance.tasks.detection import DetectionTable
 from appliance.values import (
     U8,
-    Detections,
     FrameStamp,
     ModelContract,
-    Result,
     TensorSpec,
 )
 
@@ -154,13 +153,12 @@ class LevelEngine:
 
 def served(name: str, engine: LevelEngine) -> ServedModel:
     """`engine` with everything around it that the loop needs."""
-    rules = Rules.of(
-        ("thing",), confidence=0.0, classes={}, nms=NmsMode.NONE, iou=0.5, max_detections=4
-    )
+    table = DetectionTable(nms=NmsMode.NONE, max_detections=4)
+    thresholds = Thresholds.of(("thing",), confidence=0.0, classes={})
     letterbox = Letterbox(
         input_wh=CONTRACT.input_wh, mode=FitMode.STRETCH, pad_value=0, interpolation="linear"
     )
-    return ServedModel(name, engine, plugins(tasks, "TASK", Task)["detection"], letterbox, rules)
+    return ServedModel(name, engine, tasks.known()["detection"], table, letterbox, thresholds)
 
 
 class PaintedCamera:
@@ -229,9 +227,9 @@ def counted_lease(pixels: U8, sequence: int = 1) -> tuple[Lease, Callable[[], in
 def result_of(camera: str, lease: Lease, *, at_ns: int = 0) -> Result:
     """An empty result for the frame of `lease`."""
     height, width = lease.pixels.shape[:2]
-    return Result(camera, lease.stamp, (width, height), Detections.empty(), 5.0, at_ns)
+    return Result(camera, lease.stamp, (width, height), "detection", Instances.empty(), 5.0, at_ns)
 
 
 def levels_of(results: Iterable[Result]) -> list[tuple[str, int]]:
     """Camera and gray level of each result of a `LevelEngine`."""
-    return [(each.camera, round(float(each.detections.scores[0]) * 255)) for each in results]
+    return [(each.camera, round(float(each.prediction.scores[0]) * 255)) for each in results]

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from appliance.predictions import Instances, Result
 from appliance.publish.metrics import Metrics
 from appliance.readings import (
     CameraReading,
@@ -18,12 +19,10 @@ from appliance.readings import (
 )
 from appliance.values import (
     CameraState,
-    Detections,
     Drop,
     EngineState,
     FrameStamp,
     Health,
-    Result,
     Skip,
     Stage,
 )
@@ -85,7 +84,9 @@ def reading(health: Health = Health.DEGRADED) -> StationReading:
 def result(*, inference_ms: float, age_ms: float) -> Result:
     """A result of the camera `door`, whose frame was taken at 1000 s."""
     stamp = FrameStamp(1, 0, 1000.0)
-    return Result("door", stamp, (64, 48), Detections.empty(), inference_ms, round(age_ms * 1e6))
+    return Result(
+        "door", stamp, (64, 48), "detection", Instances.empty(), inference_ms, round(age_ms * 1e6)
+    )
 
 
 def families_of(text: str) -> dict[str, Metric]:

@@ -10,9 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from appliance.geometry import Fit, FitMode
-from appliance.nms import NmsMode
-from appliance.tasks import Rules
-from appliance.tasks.detection import TASK
+from appliance.tasks import Thresholds
+from appliance.tasks.detection import TASK, DetectionTable
 from appliance.values import ModelContract, TensorSpec
 from tests.support.models import IR_VERSION, LABELS, OPSET, paint
 
@@ -32,9 +31,8 @@ RED, GREEN = [("red", 16, 16, 32, 32)], [("green", 44, 40, 60, 56)]
 SEES_RED, SEES_GREEN = [(0, RED[0][1:])], [(1, GREEN[0][1:])]
 
 UNFITTED = Fit.of(FitMode.LETTERBOX, SIZE, SIZE)
-RULES = Rules.of(
-    LABELS, confidence=0.5, classes={}, nms=NmsMode.PER_CLASS, iou=0.5, max_detections=5
-)
+TABLE = DetectionTable(labels=LABELS, max_detections=5)
+THRESHOLDS = Thresholds.of(LABELS, confidence=0.5, classes={})
 ELEMENTS = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
@@ -101,7 +99,7 @@ def run(engine, slot, squares):
 
 def seen(slot):
     """Class and box of what a slot's outputs hold."""
-    found = TASK.finish(slot.outputs, UNFITTED, RULES)
+    found = TASK.finish(slot.outputs, UNFITTED, TABLE, THRESHOLDS)
     boxes = found.boxes_xyxy_px.round().astype(int).tolist()
     return list(zip(found.class_ids.tolist(), map(tuple, boxes), strict=True))
 

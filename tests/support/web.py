@@ -23,7 +23,7 @@ from appliance.delivery.results import UpdateResult
 from appliance.errors import EngineError
 from appliance.logs import Ring
 from appliance.pictures import Limits
-from appliance.pipeline.asked import Inspected, RulesOf
+from appliance.pipeline.asked import Inspected, ThresholdsOf
 from appliance.pipeline.encoder import LiveEncoder, LivePicture, burn
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import History
@@ -31,6 +31,7 @@ from appliance.pipeline.inspector import Inspect, Inspector
 from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
+from appliance.predictions import Instances, Result
 from appliance.publish.metrics import Metrics
 from appliance.readings import CameraReading, EngineReading, StationReading
 from appliance.redaction import Redactor
@@ -41,7 +42,7 @@ from appliance.settings.secrets import normalized
 from appliance.settings.tokens import Token
 from appliance.stores import Audit
 from appliance.texts import ENGLISH, Languages, Texts
-from appliance.values import U8, CameraState, Detections, EngineState, FrameStamp, Health, Result
+from appliance.values import U8, CameraState, EngineState, FrameStamp, Health
 from appliance.web.asgi import App, Message
 from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
@@ -103,7 +104,7 @@ LANGUAGES = Languages()
 ENGLISH_TEXTS = LANGUAGES.all()[ENGLISH]
 
 
-def no_engine(model: str, _picture: U8, _rules: RulesOf) -> Future[Inspected]:
+def no_engine(model: str, _picture: U8, _thresholds: ThresholdsOf) -> Future[Inspected]:
     """What a loop says while nothing is built yet."""
     raise EngineError(f"no engine runs {model} yet", hint="Try again then.")
 
@@ -233,7 +234,7 @@ def make_web(
     reports: Callable[[str], Path | None] = lambda _model: None,
     ca_file: Path | None = None,
     looking: Inspect = no_engine,
-    rule: Callable[[RulesOf | None], None] = lambda _rules: None,
+    judge_by: Callable[[ThresholdsOf | None], None] = lambda _thresholds: None,
 ) -> Web:
     """The application as `serve` makes it, with a station that says `reading`."""
     clock, audit = Clock(), Audits()
@@ -285,7 +286,7 @@ def make_web(
             frozenset({"bright-spots"}),
         ),
         overriding=Overriding(
-            Overrides(USUAL, rule=rule, labels=frozenset, wall_s=lambda: NOW_S), audit
+            Overrides(USUAL, judge_by=judge_by, labels=frozenset, wall_s=lambda: NOW_S), audit
         ),
         languages=LANGUAGES,
     )
@@ -368,4 +369,6 @@ def tab_context(
 def picture_of(camera: str, sequence: int, jpeg: bytes = b"\xff\xd8\xff\xd9") -> LivePicture:
     """A picture without detections, as the encoder hands it over."""
     stamp = FrameStamp(sequence, 0, 1000.0 + sequence)
-    return LivePicture(Result(camera, stamp, (320, 240), Detections.empty(), 1.0, 0), jpeg)
+    return LivePicture(
+        Result(camera, stamp, (320, 240), "detection", Instances.empty(), 1.0, 0), jpeg
+    )

@@ -17,7 +17,6 @@ from appliance.optimizer.shelf import Shelf, Wishes
 from appliance.optimizer.sidecar import EngineFile
 from appliance.optimizer.verdict import Limits, Verification
 from appliance.registry import plugins
-from appliance.tasks import Task
 from appliance.values import Precision
 
 PROOF = Verification(
@@ -87,7 +86,7 @@ class Workshop:
         return Optimizer(
             shelf=self.shelf,
             heads=plugins(heads, "HEAD", Head),
-            tasks=plugins(tasks, "TASK", Task),
+            tasks=tasks.known(),
             wall_s=lambda: 1_790_000_000.0,
         )
 

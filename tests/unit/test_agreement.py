@@ -11,7 +11,7 @@ from appliance.optimizer.agreement import (
     row_differences,
     shift,
 )
-from appliance.values import Detections
+from appliance.predictions import Instances
 
 THRESHOLD = 0.3
 BOX, APART = (10, 10, 30, 30), (100, 100, 120, 120)
@@ -20,7 +20,7 @@ BOX, APART = (10, 10, 30, 30), (100, 100, 120, 120)
 def detections(*rows):
     """Rows are (box, score, class)."""
     boxes, scores, class_ids = zip(*rows, strict=True) if rows else ((), (), ())
-    return Detections(
+    return Instances(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32),
         np.array(class_ids, np.int32),

@@ -55,9 +55,9 @@ def test_the_smallest_card_has_the_usual_defaults(card_file):
     assert (card.input.layout, card.input.channels) == (Layout.NCHW, Channels.RGB)
     assert (card.input.fit, card.input.pad_value) == (FitMode.LETTERBOX, 114)
     assert (card.input.mean, card.input.std) == ((0, 0, 0), (1, 1, 1))
-    assert (card.detection.nms, card.detection.iou) == (NmsMode.PER_CLASS, 0.5)
-    assert (card.detection.max_detections, card.detection.candidates) == (100, 100)
-    assert card.detection.multi_label is False
+    assert (card.table.nms, card.table.iou) == (NmsMode.PER_CLASS, 0.5)
+    assert (card.table.max_detections, card.table.candidates) == (100, 100)
+    assert card.table.multi_label is False
 
 
 def test_every_key_is_read(card_file):
@@ -89,10 +89,10 @@ def test_every_key_is_read(card_file):
     assert (card.input.layout, card.input.channels) == (Layout.NHWC, Channels.BGR)
     assert (card.input.fit, card.input.interpolation) == (FitMode.STRETCH, Interpolation.AREA)
     assert (card.input.mean, card.input.std) == ((127.0, 127.0, 127.5), (128.0, 128.0, 128.0))
-    assert (card.detection.nms, card.detection.iou) == (NmsMode.AGNOSTIC, 0.65)
-    assert (card.detection.max_detections, card.detection.candidates) == (300, 1000)
-    assert card.detection.multi_label is True
-    assert card.detection.labels == ("a", "b")
+    assert (card.table.nms, card.table.iou) == (NmsMode.AGNOSTIC, 0.65)
+    assert (card.table.max_detections, card.table.candidates) == (300, 1000)
+    assert card.table.multi_label is True
+    assert card.table.labels == ("a", "b")
 
 
 def test_all_problems_are_told_at_once(card_file):
@@ -176,7 +176,7 @@ def test_labels_may_lie_in_a_file_beside_the_card(card_file):
     """labels_file names a file in the card's folder."""
     path = card_file(SMALLEST + '[detection]\nlabels_file = "names.txt"\n')
     path.with_name("names.txt").write_text("person\ncar\n")
-    assert read_card(path).detection.labels == ("person", "car")
+    assert read_card(path).table.labels == ("person", "car")
 
 
 @pytest.mark.parametrize("outside", ["../names.txt", "/etc/hostname", "a/b.txt", ".."])
@@ -247,4 +247,4 @@ def test_every_shipped_card_is_right():
     """Every card that ships can be read, and says where its weights come from."""
     cards = [read_card(path) for path in builtin_models_dir().glob("*/model.toml")]
     assert cards
-    assert all(card.origin is not None and card.detection.labels for card in cards)
+    assert all(card.origin is not None and card.table.labels for card in cards)

@@ -6,9 +6,9 @@ import pytest
 from appliance.errors import ApplianceError, NoNumbersError
 from appliance.geometry import Fit, FitMode
 from appliance.nms import NmsMode
-from appliance.tasks import Rules
-from appliance.tasks.detection import TASK
-from appliance.values import Detections
+from appliance.predictions import Instances
+from appliance.tasks import Thresholds
+from appliance.tasks.detection import TASK, DetectionTable
 
 LABELS = ("person", "bicycle", "traffic light")
 FIT = Fit.of(FitMode.LETTERBOX, (200, 100), (100, 100))  # half size, 25 px of padding above
@@ -16,18 +16,15 @@ BOX = (10, 35, 30, 55)  # input pixels; (20, 20, 60, 60) in the source
 UNUSED = ((0, 0, 0, 0), 0.0, -1)
 
 
-def rules(*, confidence=0.5, classes=None, nms=NmsMode.PER_CLASS, limit=10):
-    return Rules.of(
-        LABELS,
-        confidence=confidence,
-        classes=classes or {},
-        nms=nms,
-        iou=0.5,
-        max_detections=limit,
-    )
+def judged(confidence=0.5, classes=None):
+    return Thresholds.of(LABELS, confidence=confidence, classes=classes or {})
 
 
-def finish(*rows, rules=rules(), fit=FIT):  # noqa: B008 - a frozen value
+def table(**wanted):
+    return DetectionTable(labels=LABELS, **{"max_detections": 10, **wanted})
+
+
+def finish(*rows, fit=FIT, thresholds=judged(), **wanted):  # noqa: B008 - a frozen value
     """Rows are (box in input pixels, score, class); three unused ones follow."""
     boxes, scores, class_ids = zip(*rows, UNUSED, UNUSED, UNUSED, strict=True)
     outputs = {
@@ -35,7 +32,7 @@ def finish(*rows, rules=rules(), fit=FIT):  # noqa: B008 - a frozen value
         "scores": np.array([scores], np.float32),
         "class_ids": np.array([class_ids], np.int32),
     }
-    return TASK.finish(outputs, fit, rules)
+    return TASK.finish(outputs, fit, table(**wanted), thresholds)
 
 
 def test_boxes_come_out_in_source_pixels():
@@ -50,7 +47,7 @@ def test_boxes_come_out_in_source_pixels():
 
 def test_unused_rows_are_nothing():
     """Rows of class -1 never come out, even where everything is let through."""
-    assert len(finish(rules=rules(confidence=0.0))) == 0
+    assert len(finish(thresholds=judged(confidence=0.0))) == 0
 
 
 def test_the_confidence_is_the_lowest_score_that_counts():
@@ -62,7 +59,7 @@ def test_the_confidence_is_the_lowest_score_that_counts():
 
 def test_a_class_map_chooses_classes_and_thresholds():
     """Named classes have their own threshold or the common one; the others are left out."""
-    mapped = rules(classes={"traffic light": 0.8, "person": None})
+    mapped = judged(classes={"traffic light": 0.8, "person": None})
     apart = [(x, 35, x + 5, 55) for x in (0, 20, 40, 60, 80)]
     found = finish(
         (apart[0], 0.6, 0),
@@ -70,7 +67,7 @@ def test_a_class_map_chooses_classes_and_thresholds():
         (apart[2], 0.7, 2),
         (apart[3], 0.85, 2),
         (apart[4], 0.4, 0),
-        rules=mapped,
+        thresholds=mapped,
     )
     assert sorted(zip(found.class_ids.tolist(), found.scores.round(2).tolist(), strict=True)) == [
         (0, pytest.approx(0.6)),
@@ -80,7 +77,7 @@ def test_a_class_map_chooses_classes_and_thresholds():
 
 def test_a_threshold_of_zero_is_a_threshold():
     """A class mapped to 0 lets every score through; it does not fall back to the common one."""
-    assert len(finish((BOX, 0.1, 0), rules=rules(classes={"person": 0.0}))) == 1
+    assert len(finish((BOX, 0.1, 0), thresholds=judged(classes={"person": 0.0}))) == 1
 
 
 def test_a_class_without_a_label_still_counts():
@@ -88,7 +85,7 @@ def test_a_class_without_a_label_still_counts():
     row = (BOX, 0.6, 7)
     assert finish(row).class_ids.tolist() == [7]
     assert len(finish((BOX, 0.4, 7))) == 0
-    assert len(finish(row, rules=rules(classes={"person": 0.1}))) == 0
+    assert len(finish(row, thresholds=judged(classes={"person": 0.1}))) == 0
 
 
 @pytest.mark.parametrize(
@@ -125,14 +122,14 @@ def test_a_bad_box_takes_no_other_with_it(bad):
 )
 def test_suppression_follows_the_rules(nms, classes_left):
     """The card's mode decides whether classes compete."""
-    found = finish((BOX, 0.9, 0), (BOX, 0.8, 0), (BOX, 0.7, 1), rules=rules(nms=nms))
+    found = finish((BOX, 0.9, 0), (BOX, 0.8, 0), (BOX, 0.7, 1), nms=nms)
     assert found.class_ids.tolist() == classes_left
 
 
 def test_the_best_come_first_up_to_the_limit():
-    """Detections are in the order of scores, and no more than asked for."""
+    """Instances are in the order of scores, and no more than asked for."""
     rows = [((10 * i, 35, 10 * i + 5, 55), 0.5 + 0.05 * i, 0) for i in range(6)]
-    found = finish(*rows, rules=rules(limit=3))
+    found = finish(*rows, max_detections=3)
     np.testing.assert_allclose(found.scores, [0.75, 0.7, 0.65])
 
 
@@ -141,7 +138,7 @@ def test_the_outputs_are_left_alone():
     boxes = np.array([[BOX]], np.float32)
     scores, class_ids = np.array([[0.9]], np.float32), np.array([[0]], np.int32)
     outputs = {"boxes": boxes, "scores": scores, "class_ids": class_ids}
-    found = TASK.finish(outputs, FIT, rules())
+    found = TASK.finish(outputs, FIT, table(), judged())
     for ours, slot in (
         (found.boxes_xyxy_px, boxes),
         (found.scores, scores),
@@ -153,7 +150,7 @@ def test_the_outputs_are_left_alone():
 def test_detections_that_do_not_fit_together_are_refused():
     """Boxes, scores and classes have one row for each detection."""
     with pytest.raises(ApplianceError, match=r"boxes_xyxy_px: expected \(2, 4\), got \(1, 4\)"):
-        Detections(np.zeros((1, 4), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32))
+        Instances(np.zeros((1, 4), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

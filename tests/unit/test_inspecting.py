@@ -50,6 +50,8 @@ def test_a_picture_in_and_json_out():
         "engine": "Fake engine fp32",
         "input_wh": [32, 32],
         "picture_wh": [96, 64],
+        "task": "detection",
+        "form": 1,
         "confidence": 0.5,
         "detections": [
             {
@@ -261,8 +263,8 @@ def test_a_camera_that_sends_nothing_is_told(monkeypatch):
 
 def test_an_override_acts_is_audited_and_ends():
     """Rules reach the loop, the record says who, from where and what, and so does the end."""
-    rules = []
-    with looking(rule=rules.append) as web:
+    judged = []
+    with looking(judge_by=judged.append) as web:
         body = {"confidence": 0.45, "classes": "person=0.5, car"}
         answer = web.post("/api/override", role=Role.OPERATOR, json=body)
         lines = ["APPLIANCE_DETECTION__CONFIDENCE=0.45"]
@@ -270,13 +272,13 @@ def test_an_override_acts_is_audited_and_ends():
         assert (answer.status_code, answer.json()) == (200, {"lines": lines})
         overrides = web.parts.overriding._overrides
         assert overrides.reading().user == "otto"
-        assert callable(rules[-1])
+        assert callable(judged[-1])
 
         headers = {"origin": ORIGIN}
         ended = web.ask("DELETE", "/api/override", role=Role.ADMIN, headers=headers)
         again = web.ask("DELETE", "/api/override", role=Role.ADMIN, headers=headers)
         assert (ended.status_code, again.status_code) == (200, 200)
-        assert rules[-1] is None
+        assert judged[-1] is None
         assert overrides.reading() is None
     assert [(what, user, detail) for what, user, _, detail in web.audit.notes] == [
         ("override_set", "otto", "; ".join(lines)),

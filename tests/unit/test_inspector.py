@@ -16,7 +16,7 @@ from appliance.pipeline import inspector as inspector_module
 from appliance.pipeline.asked import Inspected
 from appliance.pipeline.inspector import AT_ONCE, ONE_LIMIT, SHOWN_SIDE, Inspector
 from appliance.pipeline.snapshots import Snapshots
-from appliance.values import Detections
+from appliance.predictions import Instances
 from tests.support.fakes import (
     CONTRACT,
     LevelEngine,
@@ -34,9 +34,9 @@ PATIENCE_S = 10
 def seen(*boxes):
     """An answer with these boxes, each (left, top, right, bottom, score)."""
     array = np.array(boxes, np.float32).reshape(-1, 5)
-    detections = Detections(array[:, :4], array[:, 4], np.zeros(len(array), np.int32))
+    detections = Instances(array[:, :4], array[:, 4], np.zeros(len(array), np.int32))
     report = LevelEngine().report
-    return Inspected(detections, ("thing",), report, CONTRACT.input_wh, 1.0, 5.0)
+    return Inspected("detection", detections, ("thing",), report, CONTRACT.input_wh, 1.0, 5.0)
 
 
 def done(answer):
@@ -65,18 +65,18 @@ def test_what_scores_less_is_counted_and_not_shown(make):
     """The person learns that a lower confidence would show more."""
     asked = []
 
-    def inspect(name, picture, rules_of):
-        asked.append((name, picture.shape, rules_of(served("m", LevelEngine()))))
+    def inspect(name, picture, thresholds_of):
+        asked.append((name, picture.shape, thresholds_of(served("m", LevelEngine()))))
         return done(seen((0, 0, 20, 20, 0.9), (5, 5, 30, 30, 0.5), (40, 5, 60, 30, 0.2)))
 
     one = make(inspect)
     found = one.ask(encoded(upright(), "PNG"), "m", 0.5).answer.result(PATIENCE_S)
-    assert found.names == ("thing", "thing")
+    assert found.seen.prediction.names(found.seen.labels) == ["thing", "thing"]
     assert found.below == 1
     assert found.size_wh == (96, 64)
-    ((name, shape, rules),) = asked
+    ((name, shape, thresholds),) = asked
     assert (name, shape) == ("m", (64, 96, 3))
-    assert rules.default_threshold == pytest.approx(inspector_module.FLOOR)
+    assert thresholds.other == pytest.approx(inspector_module.FLOOR)
 
 
 def test_the_picture_that_comes_back_shows_the_boxes(make):
@@ -97,7 +97,7 @@ def test_a_large_picture_comes_back_as_large_as_a_page_shows(make):
     drawn = cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape == (480, SHOWN_SIDE, 3)
     assert found.size_wh == (4000, 1000)
-    assert found.seen.detections.boxes_xyxy_px.tolist() == [[0, 0, 3000, 1000]]
+    assert found.seen.prediction.boxes_xyxy_px.tolist() == [[0, 0, 3000, 1000]]
     assert drawn[240, 1440].min() > 180
 
 

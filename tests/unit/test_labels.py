@@ -19,8 +19,9 @@ from appliance.catalog.labels import (
 from appliance.errors import ModelError
 from appliance.optimizer import heads
 from appliance.optimizer.heads import Head, class_count
+from appliance.predictions import Instances, Result
 from appliance.registry import plugins
-from appliance.values import Detections, FrameStamp, Result
+from appliance.values import FrameStamp
 
 
 @pytest.mark.parametrize(
@@ -95,8 +96,10 @@ def test_the_operator_is_believed_first(operator, card, embedded, expected):
 def test_an_unknown_class_has_a_name_too():
     """A class id without a name shows as class_7 and never fails (O-10)."""
     ids = np.array([0, 1, 2, 7], np.int32)
-    seen = Detections(np.zeros((4, 4), np.float32), np.ones(4, np.float32), ids)
-    result = Result("door", FrameStamp(1, 0, 0.0), (4, 3), seen, 1.0, 1, ("person", "", "dog"))
+    seen = Instances(np.zeros((4, 4), np.float32), np.ones(4, np.float32), ids)
+    result = Result(
+        "door", FrameStamp(1, 0, 0.0), (4, 3), "detection", seen, 1.0, 1, ("person", "", "dog")
+    )
     assert result.names() == ["person", "class_1", "dog", "class_7"]
 
 
@@ -121,7 +124,7 @@ def test_the_number_of_classes_is_read_off_the_outputs(head, shapes, expected, b
     nameless = replace(
         card,
         input=replace(card.input, size_wh=(416, 416)),
-        detection=replace(card.detection, labels=()),
+        table=replace(card.table, labels=()),
     )
     outputs = [TensorInfo(name, "float32", shape) for name, shape in shapes.items()]
     assert class_count(plugins(heads, "HEAD", Head)[head], outputs, nameless) == expected

@@ -13,7 +13,7 @@ from appliance.engines import cpu
 from appliance.errors import ApplianceError, EngineError
 from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
-from appliance.optimizer.fittings import letterbox_of, rules_of
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import Head
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.heartbeat import Heartbeat
@@ -22,7 +22,7 @@ from appliance.pipeline.loop import IDLE_S, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
 from appliance.runtimes import EngineOptions
-from appliance.tasks import Task
+from appliance.tasks import Thresholds
 from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
 
 
@@ -92,7 +92,7 @@ def test_every_result_belongs_to_its_frame(bench, engine):
     assert levels_of(one.results) == [("door", 77)]
     assert one.taken == [77]
     assert (result.stamp.sequence, result.size_wh) == (1, (32, 24))
-    assert result.detections.boxes_xyxy_px.tolist() == [[8, 6, 24, 18]]
+    assert result.prediction.boxes_xyxy_px.tolist() == [[8, 6, 24, 18]]
     assert 0 <= result.inference_ms <= result.age_ms
 
 
@@ -258,8 +258,8 @@ def test_a_result_that_is_no_numbers_is_unknown_and_no_failure(bench, engine):
     one.end()
     first, second = one.results
     assert first.unknown.startswith("scores holds values that are no numbers.")
-    assert len(first.detections) == 0
-    assert (second.unknown, len(second.detections)) == ("", 1)
+    assert len(first.prediction) == 0
+    assert (second.unknown, len(second.prediction)) == ("", 1)
     assert (one.failures, camera.held, one.taken) == ([], 0, [1, 2])
 
 
@@ -520,9 +520,10 @@ def real(folder, into):
     head = plugins(heads, "HEAD", Head)[card.head]
     made = canonicalize(folder / "model.onnx", card, head, into)
     engine = cpu.ENGINE.load(made.path, made.contract, EngineOptions(in_flight=2))
-    task = plugins(tasks, "TASK", Task)[card.task]
-    rules = rules_of(card, confidence=0.5)
-    return ServedModel("m", engine, task, letterbox_of(card), rules, card.detection.labels)
+    task = tasks.known()[card.task]
+    thresholds = Thresholds.of(card.table.labels, confidence=0.5, classes={})
+    letterbox = letterbox_of(card)
+    return ServedModel("m", engine, task, card.table, letterbox, thresholds, card.table.labels)
 
 
 def test_a_real_engine_takes_the_place_of_a_real_one_and_its_memory_is_freed(

@@ -20,7 +20,7 @@ PATIENCE_S = 10
 
 
 def own(model):
-    return model.rules
+    return model.thresholds
 
 
 def gray(level, size_wh=(640, 480)):
@@ -67,7 +67,7 @@ def bench(monkeypatch):
 
 
 def level_of(inspected):
-    return round(float(inspected.detections.scores[0]) * 255)
+    return round(float(inspected.prediction.scores[0]) * 255)
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (32, 32), (7, 900), (3000, 2)])
@@ -79,7 +79,7 @@ def test_an_idle_loop_looks_at_once(bench, size_wh):
     width, height = size_wh
     assert level_of(found) == 90
     np.testing.assert_allclose(
-        found.detections.boxes_xyxy_px[0], [width / 4, height / 4, width * 0.75, height * 0.75]
+        found.prediction.boxes_xyxy_px[0], [width / 4, height / 4, width * 0.75, height * 0.75]
     )
     assert (found.labels, found.input_wh) == (("thing",), (32, 32))
     assert found.waited_ms >= 0
@@ -263,7 +263,7 @@ def test_stopping_tells_everybody_who_waits(bench):
     assert engine.closed == 1
 
 
-def test_rules_change_between_frames_and_for_every_engine_to_come(bench):
+def test_thresholds_change_between_frames_and_for_every_engine_to_come(bench):
     """An override acts from the next frame on, on a model that is replaced too, and ends."""
     camera = PaintedCamera()
     one = bench(door=camera)
@@ -273,12 +273,12 @@ def test_rules_change_between_frames_and_for_every_engine_to_come(bench):
         before = len(one.results)
         camera.show(level)
         wait_until(lambda: len(one.results) > before)
-        return len(one.results[-1].detections)
+        return len(one.results[-1].prediction)
 
     assert show(100) == 1
-    one.loop.rule(Detecting(0.5, {}).rules)
+    one.loop.judge_by(Detecting(0.5, {}).thresholds)
     assert [show(100), show(200)] == [0, 1]
     one.loop.install(served("m", LevelEngine()))
     assert [show(100), show(200)] == [0, 1]
-    one.loop.rule(None)
+    one.loop.judge_by(None)
     assert show(100) == 1

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from appliance.pipeline.encoder import LivePicture
+from appliance.predictions import Instances, Result
 from appliance.readings import OverrideReading
-from appliance.values import Detections, EngineState, FrameStamp, Health, Result
+from appliance.values import EngineState, FrameStamp, Health
 from appliance.web.messages import picture_message, station_message
 from tests.support.web import CAMERA, ENGINE, ENGLISH_TEXTS, READING
 
@@ -32,24 +33,28 @@ def told(reading, **station):
 
 def test_a_picture_carries_its_own_boxes():
     """Header and JPEG of one frame travel in one message, boxes in the frame's pixels."""
-    detections = Detections(
+    detections = Instances(
         np.array([[1.26, 2.0, 30.04, 40.0], [5, 5, 6, 6]], np.float32),
         np.array([0.98765, 0.5], np.float32),
         np.array([1, 7], np.int32),
     )
     stamp = FrameStamp(812, 5_000_000_000, 1732500000.4824)
-    result = Result("gate", stamp, (320, 240), detections, 9.0, 5_020_000_000, LABELS)
+    result = Result("gate", stamp, (320, 240), "detection", detections, 9.0, 5_020_000_000, LABELS)
     header, jpeg = split(picture_message(LivePicture(result, b"JPEG"), now_ns=5_043_000_000))
-    assert header.pop("boxes") == [[1.3, 2.0, 30.0, 40.0], [5.0, 5.0, 6.0, 6.0]]
-    assert header.pop("scores") == [0.988, 0.5]
     assert header == {
         "camera": "gate",
         "sequence": 812,
         "captured_at_s": 1732500000.482,
         "age_ms": 43.0,
         "size_wh": [320, 240],
-        "class_ids": [1, 7],
-        "labels": ["green", "class_7"],
+        "task": "detection",
+        "form": 1,
+        "prediction": {
+            "boxes": [[1.3, 2.0, 30.0, 40.0], [5.0, 5.0, 6.0, 6.0]],
+            "scores": [0.988, 0.5],
+            "class_ids": [1, 7],
+            "labels": ["green", "class_7"],
+        },
         "unknown": False,
     }
     assert jpeg == b"JPEG"
@@ -57,25 +62,27 @@ def test_a_picture_carries_its_own_boxes():
 
 def test_a_picture_of_which_nothing_is_known_says_so():
     """No box because there is nothing, and no box because nobody knows, are told apart."""
-    stamp, none = FrameStamp(1, 0, 0.0), Detections.empty()
-    result = Result("gate", stamp, (1, 1), none, 0.0, 0, unknown="scores holds no numbers")
+    stamp, none = FrameStamp(1, 0, 0.0), Instances.empty()
+    result = Result(
+        "gate", stamp, (1, 1), "detection", none, 0.0, 0, unknown="scores holds no numbers"
+    )
     header, _ = split(picture_message(LivePicture(result, b""), now_ns=0))
-    assert (header["unknown"], header["boxes"]) == (True, [])
+    assert (header["unknown"], header["prediction"]["boxes"]) == (True, [])
 
 
 def test_the_length_counts_bytes():
     """Letters of more than one byte in a header do not shift the JPEG."""
-    result = Result("tür", FrameStamp(1, 0, 0.0), (1, 1), Detections.empty(), 0.0, 0)
+    result = Result("tür", FrameStamp(1, 0, 0.0), (1, 1), "detection", Instances.empty(), 0.0, 0)
     header, jpeg = split(picture_message(LivePicture(result, b"\xff\xd8"), now_ns=0))
-    assert (header["camera"], header["boxes"], jpeg) == ("tür", [], b"\xff\xd8")
+    assert (header["camera"], header["prediction"]["boxes"], jpeg) == ("tür", [], b"\xff\xd8")
 
 
 def test_numbers_are_short():
     """Coordinates have one decimal and scores three: many boxes stay a small message."""
     count = 100
     boxes = np.full((count, 4), math.pi * 100, np.float32)
-    detections = Detections(boxes, np.full(count, 1 / 3, np.float32), np.zeros(count, np.int32))
-    result = Result("gate", FrameStamp(1, 0, 0.0), (1280, 720), detections, 0.0, 0)
+    detections = Instances(boxes, np.full(count, 1 / 3, np.float32), np.zeros(count, np.int32))
+    result = Result("gate", FrameStamp(1, 0, 0.0), (1280, 720), "detection", detections, 0.0, 0)
     assert len(picture_message(LivePicture(result, b""), now_ns=0)) < count * 60
 
 

@@ -17,9 +17,12 @@ THRESHOLDS = st.none() | st.integers(0, 100).map(lambda percent: percent / 100)
 
 class Bench:
     def __init__(self, usual=USUAL, labels=("person", "car")):
-        self.rules = []
+        self.judged = []
         self.overrides = Overrides(
-            usual, rule=self.rules.append, labels=lambda: frozenset(labels), wall_s=lambda: 1000.0
+            usual,
+            judge_by=self.judged.append,
+            labels=lambda: frozenset(labels),
+            wall_s=lambda: 1000.0,
         )
 
 
@@ -45,7 +48,7 @@ def test_what_the_settings_say_is_no_override():
     one.overrides.set(Detecting(0.45, {}), "otto")
     assert one.overrides.set(Detecting(0.3, {}), "otto") is None
     assert one.overrides.reading() is None
-    assert one.rules[-1] is None
+    assert one.judged[-1] is None
 
 
 def test_ending_an_override_brings_the_settings_back():
@@ -54,7 +57,7 @@ def test_ending_an_override_brings_the_settings_back():
     one.overrides.set(Detecting(0.45, {}), "otto")
     assert one.overrides.end()
     assert one.overrides.reading() is None
-    assert one.rules[-1] is None
+    assert one.judged[-1] is None
     assert not one.overrides.end()
 
 
@@ -76,14 +79,13 @@ def test_before_any_model_is_there_every_class_is_taken():
     assert Bench(labels=()).overrides.set(Detecting(0.3, {"person": None}), "otto") is not None
 
 
-def test_the_rules_of_an_override_are_a_models_own_but_for_the_thresholds():
-    """Suppression and limits stay the card's."""
+def test_the_thresholds_of_an_override_are_of_the_models_own_classes():
+    """Classes that are not named are left out; those without a threshold have the common one."""
     model = served("m", LevelEngine())
     model.labels = ("person", "car", "dog")
-    rules = Detecting(0.4, {"person": 0.7, "car": None}).rules(model)
-    assert rules.thresholds.tolist() == pytest.approx([0.7, 0.4, np.inf])
-    own = model.rules
-    assert (rules.nms, rules.iou, rules.max_detections) == (own.nms, own.iou, own.max_detections)
+    thresholds = Detecting(0.4, {"person": 0.7, "car": None}).thresholds(model)
+    assert thresholds.by_class.tolist() == pytest.approx([0.7, 0.4, np.inf])
+    assert thresholds.other == np.inf
 
 
 @given(st.floats(0, 1).map(lambda value: round(value, 2)), st.dictionaries(NAMES, THRESHOLDS))

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appliance.predictions import Instances
 from appliance.render.boxes import ALONE_BGR, BOX_BGR, HALO_BGR, draw_boxes
-from appliance.values import Detections
 from tests.support.models import paint
 
 
 def detections(*boxes, score=0.9):
     count = len(boxes)
-    return Detections(
+    return Instances(
         np.array(boxes, np.float32).reshape(count, 4),
         np.full(count, score, np.float32),
         np.zeros(count, np.int32),
@@ -86,7 +86,7 @@ def test_nothing_is_drawn_for_nothing():
     """Without detections a picture stays as it was."""
     picture = paint([("red", 10, 10, 60, 60)])
     before = picture.copy()
-    draw_boxes(picture, Detections.empty(), [])
+    draw_boxes(picture, Instances.empty(), [])
     np.testing.assert_array_equal(picture, before)
 
 

@@ -15,8 +15,9 @@ from appliance.optimizer.report import PAGES, write_report
 from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES
 from appliance.optimizer.verdict import Limits, Verification
 from appliance.optimizer.verification import Trial
+from appliance.predictions import Instances
 from appliance.settings import Role
-from appliance.values import Detections, Precision
+from appliance.values import Precision
 from appliance.web.files import STATIC
 from tests.support.web import ENGINE, READING, make_web
 
@@ -50,7 +51,7 @@ REFUSED = replace(
 
 def seen(*boxes, score=0.9, class_id=0):
     count = len(boxes)
-    return Detections(
+    return Instances(
         np.array(boxes, np.float32).reshape(count, 4),
         np.full(count, score, np.float32),
         np.full(count, class_id, np.int32),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from appliance.pipeline.stats import HISTORY_S, MINUTE_S, WINDOW_S, CameraStats
-from appliance.values import Detections, FrameStamp, Result
+from appliance.predictions import Instances, Result
+from appliance.values import FrameStamp
 from tests.support.fakes import Clock
 
 
@@ -23,7 +24,9 @@ def stats(clock):
 def record(stats, clock, *, inference_ms=10.0, age_ms=30.0):
     captured_ns = clock.now_ns - round(age_ms * 1e6)
     stamp = FrameStamp(1, captured_ns, 0.0)
-    result = Result("door", stamp, (64, 48), Detections.empty(), inference_ms, clock.now_ns)
+    result = Result(
+        "door", stamp, (64, 48), "detection", Instances.empty(), inference_ms, clock.now_ns
+    )
     stats.record(result)
 
 

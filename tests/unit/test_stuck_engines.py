@@ -24,7 +24,7 @@ FOR_EVER, SHORT = 200, 0  # gray levels of the picture
 
 
 def own(model):
-    return model.rules
+    return model.thresholds
 
 
 def gray(level):

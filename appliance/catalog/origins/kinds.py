@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field
+
+from appliance.tasks import Strict
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A plain name: never a path, never hidden, so that it cannot leave its folder.
@@ -17,7 +19,6 @@ PackageName = Annotated[
     str, Field(pattern=r"^(@[a-z0-9][a-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$")
 ]
 Version = Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.+-]*$")]
-Strict = with_config(ConfigDict(extra="forbid", strict=True))
 
 
 @Strict

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import TensorInfo
 from appliance.errors import ModelError
+from appliance.tasks.detection import DetectionTable
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -47,7 +48,7 @@ class Head:
 
 def candidates(card: Card, available: int) -> int:
     """K: how many rows leave the engine."""
-    return min(card.detection.candidates, available, TOP_K_LIMIT)
+    return min(card.table_of(DetectionTable).candidates, available, TOP_K_LIMIT)
 
 
 def class_count(head: Head, outputs: Iterable[TensorInfo], card: Card) -> int:

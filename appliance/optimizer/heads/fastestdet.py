@@ -77,7 +77,7 @@ def _output(shapes: Shapes, card: Card) -> tuple[str, tuple[int, int, int]]:
         ModelError: there is no such output.
     """
     grids = {name: shape for name, shape in shapes.items() if len(shape) == 4 and all(shape)}
-    labels = len(card.detection.labels)
+    labels = len(card.table.labels)
     if len(shapes) == len(grids) == 1:
         name, (batch, figures, height, width) = next(iter(grids.items()))
         enough = figures == CLASSES + labels if labels else figures > CLASSES

@@ -72,16 +72,17 @@ export class View extends EventTarget {
   /**
    * What of a picture passes.
    *
-   * @returns {{drawn: number[], counts: Map<string, number>}} indexes of the boxes to draw, and
-   *   objects by class above the confidence, hidden classes included
+   * @returns {{drawn: number[], counts: Map<string, number>}} indexes of the things to draw, and
+   *   how many of each class are above the confidence, hidden classes included
    */
   filter(picture) {
     const drawn = [];
     const counts = new Map();
     // Compared as shown: a label that reads 0.90 passes at 0.90.
     const least = Math.round(this.confidence * 100);
-    picture.labels.forEach((label, index) => {
-      if (Math.round(picture.scores[index] * 100) < least) return;
+    const { labels, scores } = picture.prediction;
+    labels.forEach((label, index) => {
+      if (Math.round(scores[index] * 100) < least) return;
       counts.set(label, (counts.get(label) ?? 0) + 1);
       if (this.shows(label)) drawn.push(index);
     });
