@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.hostile_pictures import liar_avif, many_scans, slow_jpeg
 from tests.support.people import encoded, upright
-from tests.support.process import password_hash, started, station_environ, write_clip
+from tests.support.process import PLAIN, password_hash, started, station_environ, write_clip
 
 ASK = "/api/inspect?model=bright-spots&confidence=0.5"
 SENDER, OTHER = "otto", "olga"  # both operators
@@ -44,7 +44,7 @@ def ask(station):
     def send(person, data, timeout_s=60):
         began_s = time.monotonic()
         answer = httpx.post(
-            station.url + ASK, content=data, headers=headers[person], timeout=timeout_s
+            station.url + ASK, content=data, headers=headers[person], timeout=timeout_s, **PLAIN
         )
         return answer.status_code, answer.json(), time.monotonic() - began_s
 
@@ -84,7 +84,7 @@ def test_while_somebody_sends_them_others_are_answered_and_health_is_quick(ask, 
     small, health_s = [], []
     for _ in range(10):
         began_s = time.monotonic()
-        assert httpx.get(f"{station.url}/api/health", timeout=20).status_code == 200
+        assert httpx.get(f"{station.url}/api/health", timeout=20, **PLAIN).status_code == 200
         health_s.append(time.monotonic() - began_s)
         small.append(ask(OTHER, encoded(upright(), "PNG")))
     assert len(answers) < 5
