@@ -1,6 +1,5 @@
 """Whom a process calls, seen from outside."""
 
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -73,20 +72,20 @@ def family_of(pid: int) -> list[int]:
     """The process, its children and theirs, without a look at all others of the machine."""
     family = [pid]
     for one in family:
-        for thread in os.listdir(f"/proc/{one}/task"):
+        for thread in Path(f"/proc/{one}/task").iterdir():
             with suppress(OSError):  # the thread has ended meanwhile
-                family += map(int, Path(f"/proc/{one}/task/{thread}/children").read_text().split())
+                family += map(int, (thread / "children").read_text().split())
     return family
 
 
 def sockets_of(pid: int) -> dict[int, str]:
     """The numbers by which the kernel knows the sockets of a process, by descriptor."""
     found = {}
-    for name in os.listdir(f"/proc/{pid}/fd"):
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
-            kind, _, number = os.readlink(f"/proc/{pid}/fd/{name}").partition(":[")
+            kind, _, number = str(descriptor.readlink()).partition(":[")
             if kind == "socket":
-                found[int(name)] = number.rstrip("]")
+                found[int(descriptor.name)] = number.rstrip("]")
     return found
 
 
