@@ -226,10 +226,9 @@ def test_a_wrong_password_is_told_apart_from_nothing_else(station):
 def yard_environ(folder, weights):
     """A station with the real detector on the drawn yard, proven on a few pictures of it.
 
-    Few a second: a detector that takes a core would keep the page waiting. In all as many as show
-    the hundred objects that a proof takes.
+    Few a second: a detector that takes a core would keep the page waiting.
     """
-    clip = write_yard(folder / "yard.avi", seconds=5, fps=5)
+    clip = write_yard(folder / "yard.avi", fps=5)
     place = folder / "state" / "models" / weights.parent.name / "model.onnx"
     place.parent.mkdir(parents=True)
     shutil.copy(weights, place)

@@ -48,6 +48,7 @@ def test_libraries_write_into_the_folders_and_call_nobody(paths):
         assert environ[name].startswith(str(paths.cache))
     assert environ["GRADIO_TEMP_DIR"].startswith(str(paths.temporary))
     assert environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert int(environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"]) > 1_000_000
     assert environ["HF_HUB_OFFLINE"] == "1"
     assert environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == capture_options()
     assert "OPENCV_FFMPEG_LOGLEVEL" not in environ
