@@ -90,6 +90,7 @@ class _WhenAsked(Loader):
 class _Later(ModuleType):
     """A module that is not loaded yet; `__getattr__` is asked for what is not there."""
 
+    @override
     def __getattr__(self, name: str) -> object:
         with _LOADING:
             loader, spec = self.__dict__.pop("__later__", None), self.__spec__
