@@ -78,6 +78,7 @@ KEPT = (
     *("GST_*", "XDG_*"),  # where GStreamer and others find their parts
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),  # whose certificates a camera may have
     *_FIXED,
+    *_MONITOR,
     *_CAPTURE,
     _CAPTURE_OPTIONS,
     *_DEFAULTS,
