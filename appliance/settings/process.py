@@ -28,6 +28,13 @@ _CAPTURE = {
     "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",
 }
 
+_MONITOR = {
+    # Gradio's own monitor, which no route leads to: it keeps a record of each event, and after each
+    # sums up all of them with pandas, which is loaded for that alone.
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+}
+
 _FORMS = (
     *("rtsp", "mpjpeg", "mjpeg", "mpegts", "flv", "h264", "hevc", "vvc", "obu", "ivf", "m4v"),
     *("mov", "matroska", "avi", "mpeg", "mpegvideo", "asf", "ogg", "mxf", "dhav", "dv", "h263"),
@@ -71,6 +78,7 @@ KEPT = (
     *("GST_*", "XDG_*"),  # where GStreamer and others find their parts
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),  # whose certificates a camera may have
     *_FIXED,
+    *_MONITOR,
     *_CAPTURE,
     _CAPTURE_OPTIONS,
     *_DEFAULTS,
@@ -108,6 +116,7 @@ def prepare_process(paths: Paths, *, environ: MutableMapping[str, str] | None = 
         # Said aloud, so that a child process works in the very same folders.
         environ[f"{PREFIX}PATHS{DELIMITER}{name.upper()}"] = str(folder)
     environ.update(_FIXED)
+    environ.update(_MONITOR)
     environ.update(_CAPTURE)
     environ["TMPDIR"] = str(paths.temporary)
     environ["XDG_CACHE_HOME"] = str(paths.cache)

@@ -61,26 +61,27 @@ def test_what_is_wrong_is_found(station):
     assert "color-contrast" in found
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_live_can_be_used_by_everybody(station, theme):
+@pytest.fixture(scope="module", params=["light", "dark"])
+def page(request, station):
+    """The page of somebody who is signed in, in each theme."""
+    with browsing(station.origin) as seen:
+        seen.page.emulate_media(color_scheme=request.param)
+        seen.sign_in(station.url)
+        yield seen
+
+
+def test_live_can_be_used_by_everybody(page):
     """The page around it, and the player in its frame, with a camera that is away."""
-    with browsing(station.origin) as seen:
-        seen.page.emulate_media(color_scheme=theme)
-        seen.sign_in(station.url)
-        player = seen.player()
-        assert violations(seen.page) == []
-        assert violations(player) == []
+    player = page.player()
+    assert violations(page.page) == []
+    assert violations(player) == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_system_can_be_used_by_everybody(station, theme):
+def test_system_can_be_used_by_everybody(page):
     """Tables, plots, the log with its filter."""
-    with browsing(station.origin) as seen:
-        seen.page.emulate_media(color_scheme=theme)
-        seen.sign_in(station.url)
-        seen.page.get_by_role("tab", name=re.compile("System")).click(timeout=SETTLED_MS)
-        seen.page.get_by_text("APPLIANCE_MODEL").first.wait_for(timeout=SETTLED_MS)
-        assert violations(seen.page) == []
+    page.page.get_by_role("tab", name=re.compile("System")).click(timeout=SETTLED_MS)
+    page.page.get_by_text("APPLIANCE_MODEL").first.wait_for(timeout=SETTLED_MS)
+    assert violations(page.page) == []
 
 
 def test_the_kiosk_can_be_read_by_everybody(station):

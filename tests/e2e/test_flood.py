@@ -12,7 +12,7 @@ from tests.support.process import seeing
 pytestmark = pytest.mark.slow
 
 RATE_HZ = 200
-SECONDS = 4
+SECONDS = 3
 PROBE_S = 0.02
 
 

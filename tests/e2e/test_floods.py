@@ -21,7 +21,7 @@ from tests.support.process import PASSWORD, USERS, password_hash, seeing
 pytestmark = pytest.mark.slow
 
 ADMIN, WATCHER = "127.0.0.2", "127.0.0.4"  # addresses from which nobody floods
-SHORTEST_S = 3.0
+SHORTEST_S = 1.5
 # For the admin: passwords are checked at low priority, which other tests beside this one outdo.
 PATIENCE_S = 90.0
 HEALTH_S = 5.0
@@ -104,7 +104,7 @@ def watching(station):
 def flooding(station, kind):
     """A flood that goes on until the block ends; what came of it is put into what is given."""
     came = {}
-    command = [sys.executable, "-m", "tests.support.floods", kind, station.url]
+    command = [sys.executable, "-m", "tests.support.floods", kind, station.url, PASSWORD]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as child:
         assert child.stdout.readline() == "begun\n"

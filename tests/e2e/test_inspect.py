@@ -19,6 +19,7 @@ from tests.support.browser import CHROMIUM, SETTLED_MS, Watched, browsing, until
 from tests.support.models import paint
 from tests.support.people import ORIENTATION, blank_png, blurred_noise, encoded
 from tests.support.process import (
+    PLAIN,
     TOKEN,
     USERS,
     password_hash,
@@ -85,6 +86,7 @@ class Caller:
             content=data,
             headers=self.headers,
             timeout=60,
+            **PLAIN,
             **options,
         )
 

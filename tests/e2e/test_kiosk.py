@@ -1,8 +1,6 @@
 """The host's own screen: Live without a login, for nobody but the host, back by itself."""
 
 import re
-import subprocess
-import sys
 
 import httpx
 import pytest
@@ -32,13 +30,11 @@ pytestmark = [
 def environ(tmp_path_factory):
     """Variables of a station with one camera and a kiosk."""
     folder = tmp_path_factory.mktemp("station")
-    made = station_environ(
+    return station_environ(
         folder,
         APPLIANCE_CAMERAS__GATE__URL=str(write_clip(folder / "clip.avi")),
         APPLIANCE_KIOSK__PORT=str(free_port()),
     )
-    subprocess.run([sys.executable, "-m", "appliance", "build"], env=made, check=True)
-    return made
 
 
 @pytest.fixture(scope="module")

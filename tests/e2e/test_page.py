@@ -78,16 +78,16 @@ SHOWN_CHIPS = """(said) => {
 }"""
 
 
-@pytest.mark.parametrize("said", ["", "3 offline 2 stalled 1 connecting 12 ended 14 live"])
-def test_no_chip_of_the_bar_is_cut_off_on_a_phone(station, said):
+def test_no_chip_of_the_bar_is_cut_off_on_a_phone(station):
     """What finds no room is left out whole; the cameras come first, however much they say."""
     with browsing(station.origin) as seen:
         seen.sign_in(station.url)
         seen.player()
         seen.page.set_viewport_size({"width": 360, "height": 740})
-        shown = seen.page.evaluate(SHOWN_CHIPS, said)
-        assert shown[0] == ["cameras", True]
-        assert all(is_whole for _, is_whole in shown), shown
+        for said in ("", "3 offline 2 stalled 1 connecting 12 ended 14 live"):
+            shown = seen.page.evaluate(SHOWN_CHIPS, said)
+            assert shown[0] == ["cameras", True]
+            assert all(is_whole for _, is_whole in shown), shown
 
 
 def test_system_is_for_those_who_may_see_it(station):
@@ -256,7 +256,8 @@ def test_the_real_detector_finds_what_stands_in_the_yard(tmp_path, centernet):
             seen.page.screenshot(path=pictures / "login.png")
             seen.sign_in(station.url)
             player = seen.player()
-            seen.page.wait_for_timeout(6000)
+            if "APPLIANCE_SCREENSHOTS" in os.environ:
+                seen.page.wait_for_timeout(6000)  # for figures of some seconds
             until(player, "window.appliance.lastBoxes.yard >= 5")
             seen.page.screenshot(path=pictures / "live.png")
             seen.page.get_by_role("tab", name="Inspect").click(timeout=SETTLED_MS)

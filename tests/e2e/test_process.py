@@ -173,33 +173,42 @@ def test_check_says_where_each_setting_came_from(tmp_path):
     assert "ONNX" in lines
 
 
-def test_an_engine_that_is_missing_is_built_while_the_page_answers_already(tmp_path):
-    """A first start serves from the beginning, and is ready when the child has built."""
-    environ = station_environ(tmp_path, built=False)
-    with started(environ, tmp_path / "log") as station:
+LAX = ("sh", "-ec", 'umask 022; exec "$@"', "sh")
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory):
+    """A station that has never run; its folders are there, and the umask lets others read."""
+    folder = tmp_path_factory.mktemp("first")
+    environ = station_environ(folder, built=False)
+    before = set(folder.rglob("*"))
+    (folder / "state").chmod(0o755)
+    with started(environ, folder / "log", prefix=LAX) as station:
         station.wait_until(lambda: station.get("/api/health").status_code == 200)
-        station.wait_until_ready()
-        assert list((tmp_path / "cache" / "engines" / MODEL).glob("*/engine.json"))
+        yield station, folder, before
         assert station.stop() == 0
 
 
-def test_files_of_the_state_are_for_the_stations_user_alone(tmp_path):
+def test_an_engine_that_is_missing_is_built_while_the_page_answers_already(first_start):
+    """A first start serves from the beginning, and is ready when the child has built."""
+    station, folder, _ = first_start
+    station.wait_until_ready()
+    assert list((folder / "cache" / "engines" / MODEL).glob("*/engine.json"))
+
+
+def test_files_of_the_state_are_for_the_stations_user_alone(first_start):
     """By hand as well, where the folders were there before and the umask lets others read."""
-    environ = station_environ(tmp_path, built=False)
-    lax = ("sh", "-ec", 'umask 022; exec "$@"', "sh")
-    before = set(tmp_path.rglob("*"))
-    (tmp_path / "state").chmod(0o755)
-    with started(environ, tmp_path / "log", prefix=lax) as station:
-        station.wait_until_ready()
-        station.sign_in()
-        copy = tmp_path / "copy"
-        assert run(environ, "backup", str(copy), prefix=lax).returncode == 0
-        made = [path for path in tmp_path.rglob("*") if path not in before]
-        assert {"appliance.db", "appliance.db-wal", "engine.json", "copy"} <= {
-            path.name for path in made
-        }
-        open_to_others = [path for path in made if path.stat().st_mode & 0o077]
-        assert [path for path in open_to_others if path.name != "log"] == []
+    station, folder, before = first_start
+    station.wait_until_ready()
+    station.sign_in()
+    copy = folder / "copy"
+    assert run(station.environ, "backup", str(copy), prefix=LAX).returncode == 0
+    made = [path for path in folder.rglob("*") if path not in before]
+    assert {"appliance.db", "appliance.db-wal", "engine.json", "copy"} <= {
+        path.name for path in made
+    }
+    open_to_others = [path for path in made if path.stat().st_mode & 0o077]
+    assert [path for path in open_to_others if path.name != "log"] == []
 
 
 def test_weights_that_are_missing_are_never_fetched_but_asked_for(tmp_path):

@@ -35,10 +35,10 @@ KILLED_BY_THE_SECOND = 128 + signal.SIGTERM
 TERM_BIT = 1 << (signal.SIGTERM - 1)
 
 
-def with_clip(folder, **changes):
+def with_clip(folder, *, built=False, **changes):
     """Variables of a station that has never run, with one camera that plays a clip."""
     clip = str(write_clip(folder / "clip.avi"))
-    return station_environ(folder, built=False, APPLIANCE_CAMERAS__GATE__URL=clip, **changes)
+    return station_environ(folder, built=built, APPLIANCE_CAMERAS__GATE__URL=clip, **changes)
 
 
 def wait_until_heeding(station):
@@ -195,7 +195,7 @@ def try_to_sign_in(station):
 
 def test_a_second_signal_ends_at_once(tmp_path):
     """While the first one waits for a request that never goes on, the second does not wait."""
-    environ = with_clip(tmp_path)
+    environ = with_clip(tmp_path, built=True)
     with started(environ, tmp_path / "log") as station:
         station.wait_until_ready()
         with half_open(station, station.sign_in(), count=1):

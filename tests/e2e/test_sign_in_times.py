@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 
 from appliance.settings.secrets import normalized
 from appliance.web.throttle import FREE
-from tests.support.process import PASSWORD, started, station_environ
+from tests.support.process import PASSWORD, PLAIN, started, station_environ
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +40,7 @@ def refused_after_s(station, user, address):
         data={"user": user, "password": "wrong"},
         headers=headers,
         timeout=30,
+        **PLAIN,
     )
     took_s = time.monotonic() - began_s
     assert answer.status_code == 403

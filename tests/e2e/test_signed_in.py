@@ -100,11 +100,18 @@ def watch(station, cookie, begun):
         assert view.close_code == SESSION_OVER
 
 
-def test_signing_out_ends_every_open_connection(tmp_path):
+@pytest.fixture(scope="module")
+def station(tmp_path_factory):
+    """One that goes on, for tests that need no restart."""
+    folder = tmp_path_factory.mktemp("station")
+    with started(station_environ(folder), folder / "log") as process:
+        process.wait_until(lambda: answers(process))
+        yield process
+
+
+def test_signing_out_ends_every_open_connection(station):
     """In order: the live view, and Gradio's stream of events. Another person's go on."""
-    environ = station_environ(tmp_path)
-    with ThreadPoolExecutor() as pool, started(environ, tmp_path / "log") as station:
-        station.wait_until(lambda: answers(station))
+    with ThreadPoolExecutor() as pool:
         ada, vera = station.sign_in("ada"), station.sign_in("vera")
         station.wait_until(lambda: station.get("/ui/", Cookie=ada).status_code == 200)
 
@@ -124,25 +131,22 @@ def test_signing_out_ends_every_open_connection(tmp_path):
         sign_out(station, vera)
         for connection in of_vera:
             connection.result(10)
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Traceback" not in station.log.read_text()
 
 
-def test_each_sign_in_takes_the_place_of_the_one_before(tmp_path):
+def test_each_sign_in_takes_the_place_of_the_one_before(station):
     """The cookie that a browser had before opens nothing any more: nobody can have planted it."""
-    environ = station_environ(tmp_path)
-    with started(environ, tmp_path / "log") as station:
-        station.wait_until(lambda: answers(station))
-        before = station.sign_in("ada")
-        answer = httpx.post(
-            f"{station.url}/login",
-            data={"user": "ada", "password": PASSWORD},
-            headers={"Origin": station.origin, "Cookie": before},
-            timeout=20,
-        )
-        after = answer.headers["set-cookie"].partition(";")[0]
-        assert after != before
-        assert may(station, after)
-        assert not may(station, before)
+    before = station.sign_in("ada")
+    answer = httpx.post(
+        f"{station.url}/login",
+        data={"user": "ada", "password": PASSWORD},
+        headers={"Origin": station.origin, "Cookie": before},
+        timeout=20,
+    )
+    after = answer.headers["set-cookie"].partition(";")[0]
+    assert after != before
+    assert may(station, after)
+    assert not may(station, before)
 
 
 def test_a_station_with_a_damaged_database_says_so_and_serves(tmp_path):

@@ -1,13 +1,12 @@
 """Floods of a station, each by one kind of caller, in a process of its own: it slows no measure.
 
-    python -m tests.support.floods KIND URL
+    python -m tests.support.floods KIND URL PASSWORD
 
 It says "begun" once a flood is on, ends where its standard input does, and then says what came of
 it: how often there was which answer, as JSON.
 """
 
 import asyncio
-import io
 import itertools
 import json
 import sys
@@ -16,11 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import httpx
-import numpy as np
 import websockets
-from PIL import Image
-
-from tests.support.process import PASSWORD
 
 FLOODER, PROXY = "127.0.0.3", "127.0.0.1"
 NAME_HEADER = "X-Remote-User"
@@ -39,10 +34,12 @@ class Flood:
 
     Args:
         url: of the station.
+        password: of everybody there.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str) -> None:
         self.url = url
+        self.password = password
         self.over = asyncio.Event()
         self.came: Counter[str] = Counter()
         self._numbers = itertools.count()
@@ -57,7 +54,7 @@ class Flood:
     async def signed_in(self, user: str) -> str:
         """The Cookie header of a person at the flooder's address."""
         async with self.client() as client:
-            answer = await client.post("/login", data={"user": user, "password": PASSWORD})
+            answer = await client.post("/login", data={"user": user, "password": self.password})
         return answer.headers["set-cookie"].partition(";")[0]
 
     async def repeat(
@@ -98,7 +95,7 @@ class Flood:
 
 async def sign_ins(flood: Flood) -> None:
     """One viewer, with the right password, each time as a new browser."""
-    form = {"user": VIEWER, "password": PASSWORD}
+    form = {"user": VIEWER, "password": flood.password}
 
     async def one(client: httpx.AsyncClient, _: int) -> object:
         client.cookies.clear()
@@ -149,13 +146,17 @@ async def pages(flood: Flood) -> None:
 
 async def inspections(flood: Flood) -> None:
     """One operator has pictures looked at without end."""
+    import numpy as np
+    from PIL import Image
+
+    from tests.support.people import encoded  # for this flood alone: they take their time
+
     noise = np.random.default_rng(7).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
-    written = io.BytesIO()
-    Image.fromarray(noise).save(written, "JPEG", quality=60)
+    picture = encoded(Image.fromarray(noise), "JPEG", quality=60)
 
     async def one(client: httpx.AsyncClient, _: int) -> object:
         asked = "/api/inspect?model=bright-spots&confidence=0.5"
-        return (await client.post(asked, content=written.getvalue())).status_code
+        return (await client.post(asked, content=picture)).status_code
 
     async with flood.client(Cookie=await flood.signed_in(OPERATOR)) as client:
         await flood.repeat(client, 20, one)
@@ -242,8 +243,8 @@ KINDS = {
 }
 
 
-async def _run(kind: str, url: str) -> None:
-    flood = Flood(url)
+async def _run(kind: str, url: str, password: str) -> None:
+    flood = Flood(url, password)
     flooding = asyncio.create_task(KINDS[kind](flood))
     await asyncio.wait({flooding}, timeout=BEGUN_S)
     print("begun", flush=True)  # noqa: T201 - the protocol with the test

@@ -108,8 +108,11 @@ class StationProcess:
 
 
 def write_clip(path: Path, frames: int = 50) -> Path:
-    """A clip of a red and a green square that move, 320 x 240, 25 fps."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+    """A clip of a red and a green square that move, 320 x 240, 10 fps.
+
+    Few a second: stations play it, and browsers draw it, for as long as the tests wait.
+    """
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
     for index in range(frames):
         shift = index % 25
         squares = [

@@ -20,6 +20,8 @@ READ_AS_WELL = {
     "SSL_CERT_FILE": "whose certificates are trusted",
     "SSL_CERT_DIR": "whose certificates are trusted",
     "GRADIO_ANALYTICS_ENABLED": "set by the station itself",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "set by the station itself",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "set by the station itself",
     "GRADIO_TEMP_DIR": "set by the station itself",
     "HF_HUB_DISABLE_TELEMETRY": "set by the station itself",
     "HF_HUB_OFFLINE": "set by the station itself",

@@ -1,7 +1,9 @@
-"""Gradio is imported without what it does for people who write components."""
+"""Gradio is imported without what it does for people who write components or show tables."""
 
 import subprocess
 import sys
+
+import pytest
 
 IMPORTED = """
 import sys
@@ -38,3 +40,35 @@ def test_no_stub_of_a_component_is_written_or_read():
 def test_gradio_by_itself_still_writes_stubs():
     """Once it does not any more, `appliance.web.importing` can go."""
     assert len(stubs_opened("import gradio")) > 50
+
+
+TABLES = """
+import sys
+from appliance.web.importing import import_gradio
+import_gradio()
+import gradio as gr, gradio.caching
+with gr.Blocks(analytics_enabled=False):
+    gr.Button("Save")
+assert "pandas" in sys.modules
+assert "pandas.core" not in sys.modules, "loaded though nobody asked"
+{how}
+assert not hasattr(pandas, "nothing")
+assert "pandas.core" in sys.modules
+assert pandas.DataFrame({{"a": [1, 2]}})["a"].sum() == 3
+assert isinstance(pandas.DataFrame(), gradio.caching.pd.DataFrame)
+assert sys.modules["pandas"] is pandas
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "import pandas",
+        "from pandas import DataFrame; import pandas",
+        "import pandas.io.formats; pandas = sys.modules['pandas']",
+    ],
+)
+def test_pandas_is_loaded_once_somebody_asks_for_it(how):
+    """Not by Gradio's import, nor by a page; by a name of it, or a part, in any form."""
+    done = subprocess.run([sys.executable, "-c", TABLES.format(how=how)], check=False)
+    assert done.returncode == 0

@@ -15,7 +15,7 @@ from appliance.settings import (
     load,
     prepare_process,
 )
-from appliance.settings.process import capture_options
+from appliance.settings.process import capture_options, forget_foreign_variables
 from appliance.settings.variables import camera_variables, station_variables
 
 
@@ -48,10 +48,18 @@ def test_libraries_write_into_the_folders_and_call_nobody(paths):
         assert environ[name].startswith(str(paths.cache))
     assert environ["GRADIO_TEMP_DIR"].startswith(str(paths.temporary))
     assert environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert int(environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"]) > 1_000_000
     assert environ["HF_HUB_OFFLINE"] == "1"
     assert environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == capture_options()
     assert "OPENCV_FFMPEG_LOGLEVEL" not in environ
     assert environ["OPENCV_LOG_LEVEL"] == "DEBUG"  # the operator's own
+
+
+def test_a_child_takes_over_what_the_station_has_set(paths):
+    """A build warns of no variable that nobody but the station itself has set."""
+    environ = {}
+    prepare_process(paths, environ=environ)
+    assert forget_foreign_variables(environ=environ) == ()
 
 
 def test_an_operators_own_options_of_ffmpeg_win_one_by_one(paths):
