@@ -15,6 +15,8 @@ os.environ.update(
 import pytest
 
 from appliance.errors import ModelError
+from appliance.garbage import collect_as_usual, collect_seldom
+from appliance.web.importing import without_stubs
 from tests.support.models import write_bright_spots
 from tests.support.timing import SECONDS_FILE, Timing, scope_of
 
@@ -65,6 +67,16 @@ def pytest_xdist_make_scheduler(config, log):
             return scope_of(nodeid)
 
     return BySharing(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """As the station starts: no search for garbage goes through all that is imported for good."""
+    collect_seldom()
+    with without_stubs():
+        result = yield
+    collect_as_usual()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,8 @@ for tables that no page of ours has; where something asks for it after all, it i
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -23,13 +24,22 @@ _TABLES = "pandas"
 
 def import_gradio() -> None:
     """Import it; after that any module may, as usual."""
+    try:
+        with without_stubs():
+            import gradio  # noqa: F401, PLC0415 - takes seconds
+    finally:
+        collect_as_usual()  # Gradio is the last and largest import
+
+
+@contextmanager
+def without_stubs() -> Iterator[None]:
+    """Whoever imports Gradio meanwhile imports it so."""
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
-        import gradio  # noqa: F401, PLC0415 - takes seconds
+        yield
     finally:
         sys.meta_path.remove(finder)
-        collect_as_usual()  # Gradio is the last and largest import
 
 
 class _Finder(MetaPathFinder):

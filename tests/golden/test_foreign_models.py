@@ -3,7 +3,6 @@
 import functools
 import sys
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,14 +15,13 @@ from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.precision import rewrite
-from appliance.optimizer.reference import Reference
 from appliance.optimizer.verdict import MIN_REFERENCES, Limits
 from appliance.optimizer.verification import Candidate, verify
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.settings.model import Verify
 from appliance.values import Precision
 from tests.support.faults import Faulty, Misplacing, swapped_channels, wrong_class
-from tests.support.heads import HEADS
+from tests.support.heads import HEADS, Remembering
 from tests.support.models import FOREIGN_CARDS
 
 CLIP = "pedestrians_20s.mp4"
@@ -40,6 +38,10 @@ def brought(tmp_path_factory, test_data):
     engines = []
 
     @functools.cache
+    def original(name, card):
+        return Remembering(test_data(name), card, HEADS[card.head], threads=1)
+
+    @functools.cache
     def build(name, precision=Precision.FP32, calibration=()):
         tmp_path = tmp_path_factory.mktemp("brought")
         weights = test_data(name)
@@ -52,14 +54,28 @@ def brought(tmp_path_factory, test_data):
         fitted = (fit(frame, card) for frame in calibration)
         written = rewrite(canonical.path, precision, tmp_path / "written.onnx", fitted)
         built = ENGINE.build(written, tmp_path, BuildOptions(), lambda _stage, _share: None)
-        engine = ENGINE.load(built, canonical.contract, EngineOptions(precision=precision))
+        engine = ENGINE.load(
+            built, canonical.contract, EngineOptions(precision=precision, threads=1)
+        )
         engines.append(engine)
         candidate = Candidate(engine, letterbox_of(card), TASKS[card.task], card)
-        return candidate, Reference(weights, card, head)
+        return candidate, original(name, card)
 
     yield build
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture(scope="module")
+def clip(test_data):
+    """The street's frames, counted once."""
+    return Frames.of(test_data(CLIP))
+
+
+@pytest.fixture(scope="module")
+def few(clip):
+    """Every tenth of them, decoded once."""
+    return list(replace(clip, step=10))
 
 
 def fit(frame, card):
@@ -88,11 +104,10 @@ def untold(candidate):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("name", [YOLOX, FASTESTDET])
-def test_a_detector_sees_the_same(brought, test_data, capsys, name, step):
+def test_a_detector_sees_the_same(brought, clip, capsys, name, step):
     """On a street, the engine's detections are the original's: proven, F1 of 0.99 or more."""
     candidate, reference = brought(name)
-    frames = replace(Frames.of(test_data(CLIP)), step=step)
-    verification = verdict_on(candidate, reference, frames)
+    verification = verdict_on(candidate, reference, replace(clip, step=step))
     with capsys.disabled():
         sys.stdout.write(f"\n{name}: {verification.sentence()}\n")
     assert verification.verdict == "proven"
@@ -113,10 +128,10 @@ def test_a_detector_sees_the_same(brought, test_data, capsys, name, step):
     ],
 )
 def test_narrow_numbers_are_judged_by_what_they_see(
-    brought, test_data, capsys, *, name, precision, verdict, step
+    brought, clip, capsys, *, name, precision, verdict, step
 ):
     """What rounding scatters is let through, what it loses is not: one of two is good in int8."""
-    calibration, frames = Frames.of(test_data(CLIP)).parted()
+    calibration, frames = clip.parted()
     frames = replace(frames, step=2 * step)
     candidate, reference = brought(name, precision, calibration)
     found = verdict_on(untold(candidate), reference, frames)
@@ -136,12 +151,11 @@ def test_narrow_numbers_are_judged_by_what_they_see(
 @pytest.mark.parametrize(
     "fault", [{"before": swapped_channels}, {"after": wrong_class}], ids=["channels", "class"]
 )
-def test_a_fault_within_is_refused_on_a_few_frames(brought, test_data, name, precision, fault):
+def test_a_fault_within_is_refused_on_a_few_frames(brought, few, name, precision, fault):
     """A detector that finds things all the same, and not those of the original."""
     candidate, reference = brought(name)
     faulty = Faulty(candidate.engine, precision=precision, computes={}, **fault)
-    frames = list(islice(Frames.of(test_data(CLIP)), 3))
-    found = verdict_on(replace(candidate, engine=faulty), reference, frames)
+    found = verdict_on(replace(candidate, engine=faulty), reference, few[:3])
     assert found.verdict == "refused"
     assert "candidates differ" in found.reason
 
@@ -149,7 +163,7 @@ def test_a_fault_within_is_refused_on_a_few_frames(brought, test_data, name, pre
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8])
 @pytest.mark.parametrize("fault", [{"shift_px": 0.5}, {"shift_px": -0.5}, {"offset": 0.5}])
-def test_half_a_pixel_around_the_engine_is_refused(brought, test_data, precision, fault):
+def test_half_a_pixel_around_the_engine_is_refused(brought, few, precision, fault):
     """F1 hardly feels it: YOLOX finds the same objects, half a pixel beside."""
     candidate, reference = brought(YOLOX)
     faulty = replace(
@@ -157,21 +171,20 @@ def test_half_a_pixel_around_the_engine_is_refused(brought, test_data, precision
         engine=Faulty(candidate.engine, precision=precision, computes={}),
         letterbox=Misplacing(candidate.letterbox, **fault),
     )
-    frames = list(islice(Frames.of(test_data(CLIP)), 0, None, 10))
-    found = verdict_on(faulty, reference, frames)
+    found = verdict_on(faulty, reference, few)
     assert found.verdict == "refused"
     assert 0.25 < found.shift_px < 0.75
 
 
 @pytest.mark.slow
-def test_a_cut_yolo11_leaves_the_same_rows(brought, test_data):
+def test_a_cut_yolo11_leaves_the_same_rows(brought, few):
     """Weights that mean nothing still give the same candidates, cut or whole.
 
     Their scores lie far below any that a person would set, so rows are compared from the
     median on.
     """
     candidate, reference = brought("yolo11n_640_random_weights.onnx")
-    for frame in islice(Frames.of(test_data(CLIP)), 5):
+    for frame in few[:5]:
         slot, _ = candidate.look(frame)
         twin = reference.run(slot.frames[0].astype(np.float32))
         assert twin["boxes"].shape == slot.outputs["boxes"].shape == (1, 300, 4)

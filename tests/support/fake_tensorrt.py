@@ -179,8 +179,10 @@ class Runtime:
             return None
         try:
             model = onnx.load_from_string(plan[len(header) :])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
             session = onnxruntime.InferenceSession(
-                model.SerializeToString(), providers=["CPUExecutionProvider"]
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # noqa: BLE001 - whatever damage does to a plan
             self._say(f"Deserialization failed:\n{error}")

@@ -1,5 +1,7 @@
 """Runs a head both ways, in the graph and by its numpy twin, and compares the two."""
 
+import hashlib
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +14,26 @@ from appliance.registry import plugins
 
 HEADS = plugins(heads, "HEAD", Head)
 OUTPUTS = {"boxes": "float32", "scores": "float32", "class_ids": "int32"}
+
+
+class Remembering(Reference):
+    """An original that is asked once for each picture: it says the same each time."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._told = {}
+
+    def run(self, image):
+        return self._once(super().run, image)
+
+    def detect(self, frame, *, confidence):
+        return self._once(super().detect, frame, confidence=confidence)
+
+    def _once(self, ask, picture, **options):
+        key = (ask.__name__, hashlib.blake2b(picture).digest(), *options.values())
+        if key not in self._told:
+            self._told[key] = ask(picture, **options)
+        return self._told[key]
 
 
 def run(path, feeds):

@@ -11,8 +11,6 @@ import types
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from appliance.delivery.admission import Box, admit
 from appliance.delivery.bundle import make_bundle
@@ -120,6 +118,10 @@ def test_the_same_parts_make_the_same_bytes(bundle, keys, model, tmp_path):
 
 def test_the_list_of_parts_names_every_package_of_the_lock(bundle):
     """CycloneDX, with the release itself as what it is about."""
+    # Two seconds of processor, which not every worker that collects has to spend.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     listed = json.loads(members_of(bundle)["sbom.cdx.json"])
     assert listed["bomFormat"] == "CycloneDX"
     assert [(each["name"], each["version"]) for each in listed["components"]] == [

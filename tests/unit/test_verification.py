@@ -1,5 +1,6 @@
 """The gate lets an equal engine through, and no planted fault."""
 
+import functools
 import json
 import re
 
@@ -16,13 +17,13 @@ from appliance.optimizer.exhibits import LIMIT as MOST_EXHIBITS
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet
 from appliance.optimizer.precision import rewrite
-from appliance.optimizer.reference import Reference
 from appliance.optimizer.verdict import MIN_REFERENCES, Limits, Verification
 from appliance.optimizer.verification import Candidate, verify
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.tasks.detection import TASK
 from appliance.values import Precision
 from tests.support.faults import Faulty, Misplacing, swapped_channels, wrong_class
+from tests.support.heads import Remembering
 from tests.support.models import paint, write_bright_spots
 
 FRAME_COUNT = MIN_REFERENCES // 2 + 5  # with two squares each
@@ -33,6 +34,7 @@ LIMITS = {
 }
 
 
+@functools.cache
 def street(count=FRAME_COUNT):
     """Frames with one red and one green square, each time elsewhere."""
     random = np.random.default_rng(0)
@@ -62,7 +64,7 @@ class Gate:
         options = EngineOptions(precision=precision, threads=1)
         self.engine = cpu.ENGINE.load(built, canonical.contract, options)
         self.letterbox = letterbox_of(self.card)
-        self.reference = Reference(weights, self.card, centernet.HEAD, threads=1)
+        self.reference = Remembering(weights, self.card, centernet.HEAD, threads=1)
 
     def trial(self, frames, *, letterbox=None, progress=lambda _share: None, **faults):
         engine = Faulty(self.engine, **faults)
@@ -76,10 +78,10 @@ class Gate:
         return self.trial(frames, **faults).verification
 
 
-@pytest.fixture
-def gate(bright_spots, tmp_path):
-    """A gate before an engine that is not faulty yet."""
-    made = Gate(bright_spots, tmp_path)
+@pytest.fixture(scope="module")
+def gate(bright_spots, tmp_path_factory):
+    """A gate before an engine that is not faulty yet: faults lie around it, and it stays so."""
+    made = Gate(bright_spots, tmp_path_factory.mktemp("gate"))
     yield made
     made.engine.close()
 
