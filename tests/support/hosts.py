@@ -63,7 +63,7 @@ def network() -> tuple[dict[str, Path], dict[str, str]]:
     """What a machine needs to reach package registries as this one does: files, variables.
 
     The wheels of the locks lie in folders of this one, and need not be downloaded for each; with
-    `PIP_CONF` in its place, pip does not even ask an index for them, which costs more than they do.
+    `PIP_CONF` in its place, pip does not even ask an index for them.
     """
     files = {"/etc/resolv.conf": Path("/etc/resolv.conf")}
     files |= {f"/wheels/{name}": kept_wheels(name) for name in ("build", "cpu", "npm")}
