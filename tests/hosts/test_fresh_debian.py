@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.support.commands import blocks
-from tests.support.hosts import ROOT, STATE, Host, network
+from tests.support.hosts import PIP_CONF, ROOT, STATE, Host, network
 from tests.support.machine import kept_tree, machine
 from tests.support.process import PASSWORD, free_port, write_clip
 
@@ -40,6 +40,7 @@ def with_clone(layers, folder):
     files, variables = network()
     with machine(layers, folder, binds=files) as box:
         clone_into(box.path(CLONE))
+        box.path("/etc/pip.conf").write_text(PIP_CONF)
         box.boot()
         # As a person's profile would have them, and their systemd.
         words = [f"{name}={value}" for name, value in variables.items()]
@@ -101,7 +102,7 @@ def test_two_commands_lead_to_a_page_that_sees(fresh, tell):
     begin = time.monotonic()
     demo = f". /root/.profile; APPLIANCE_WEB__PORT={port} exec make demo"
     fresh.run("systemd-run", "--unit=demo", f"--working-directory={CLONE}", "sh", "-c", demo)
-    found = fresh.wait_until(lambda: password_of(fresh, "demo"), patience_s=PATIENCE_S)
+    found = fresh.wait_until(lambda: password_of(fresh, "demo"), PATIENCE_S, every_s=2)
     host = Host(fresh, port)
     fresh.wait_until(host.answers)
     tell(f"packages {packages_s:.0f} s, make demo {time.monotonic() - begin:.0f} s")

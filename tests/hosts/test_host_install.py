@@ -5,7 +5,7 @@ import re
 import pytest
 
 from appliance import __version__
-from tests.support.hosts import CONFIG, ROOT, STATE, network
+from tests.support.hosts import CONFIG, PIP_CONF, ROOT, STATE, network
 from tests.support.machine import machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -20,6 +20,7 @@ def box(layers, tmp_path_factory):
     files, variables = network()
     folder = tmp_path_factory.mktemp("install") / "box"
     with machine(layers, folder, binds={"/repo": ROOT, **files}) as made:
+        made.path("/etc/pip.conf").write_text(PIP_CONF)
         made.boot()
         made.variables = variables
         yield made

@@ -40,6 +40,28 @@ def seeing(layers, tmp_path_factory):
         yield made
 
 
+@pytest.fixture(scope="module")
+def kept(layers, tmp_path_factory):
+    """Another host, for `changing`."""
+    with host(layers, tmp_path_factory.mktemp("changing") / "box") as made:
+        yield made
+
+
+@pytest.fixture
+def changing(kept):
+    """A host whose station is off and as it was installed; settings and unit may be changed."""
+    yield kept
+    kept.configure()
+    kept.box.shell(
+        f"systemctl stop {UNIT}; systemctl disable {UNIT}\n"
+        f"rm -rf /etc/systemd/system/{UNIT}.d; systemctl daemon-reload\n"
+        f"systemctl reset-failed {UNIT} || true  # systemd has forgotten one that has not failed\n"
+        "journalctl --rotate --vacuum-time=1us"
+    )
+    assert restarts(kept) == 0
+    assert UNIT not in kept.box.journal()
+
+
 def status_of(made):
     """The lines of the station's /proc/PID/status, by name."""
     text = made.box.shell(f"cat /proc/{made.main_pid()}/status")
@@ -68,18 +90,18 @@ def test_the_station_tells_systemd_that_it_is_up_and_sees(seeing):
     seeing.box.wait_until(lambda: seeing.box.show(UNIT, "StatusText") == "Ready")
 
 
-def test_the_page_answers_as_soon_as_the_unit_counts_as_started(own_host):
+def test_the_page_answers_as_soon_as_the_unit_counts_as_started(changing):
     """Who waits for the unit, as a proxy does, finds the page."""
-    own_host.start()
-    assert own_host.answers()
+    changing.start()
+    assert changing.answers()
 
 
-def test_it_starts_with_the_machine(own_host):
+def test_it_starts_with_the_machine(changing):
     """Enabled once, it needs nobody."""
-    own_host.box.run("systemctl", "enable", UNIT)
-    own_host.box.power_off()
-    own_host.box.boot()
-    own_host.box.wait_until(own_host.is_ready)
+    changing.box.run("systemctl", "enable", UNIT)
+    changing.box.power_off()
+    changing.box.boot()
+    changing.box.wait_until(changing.is_ready)
 
 
 # What it may.
@@ -135,17 +157,17 @@ def test_no_device_of_the_host_is_there(seeing):
     assert not [name for name in there if re.match(r"(sd|vd|nvme|video|kmsg|mem|console)", name)]
 
 
-def test_cameras_at_the_box_are_opened_by_an_option(own_host):
+def test_cameras_at_the_box_are_opened_by_an_option(changing):
     """Linked as the documentation says, it gives the station what is the video group's."""
-    own_host.box.shell(
+    changing.box.shell(
         "install -m 660 -g video /dev/null /srv/for-video; "
         f"mkdir /etc/systemd/system/{UNIT}.d; "
         f"ln -s /usr/share/vision-appliance/options/camera.conf /etc/systemd/system/{UNIT}.d/"
     )
-    own_host.drop_in("[Service]\nExecStartPre=/usr/bin/cat /srv/for-video\n")
-    own_host.start_and_wait()
-    video = own_host.box.shell("getent group video").split(":")[2]
-    assert video in status_of(own_host)["Groups"].split()
+    changing.drop_in("[Service]\nExecStartPre=/usr/bin/cat /srv/for-video\n")
+    changing.start_and_wait()
+    video = changing.box.shell("getent group video").split(":")[2]
+    assert video in status_of(changing)["Groups"].split()
 
 
 def test_what_steps_back_may(seeing):
@@ -180,83 +202,83 @@ def test_the_files_of_secrets_are_for_root_alone(seeing):
 # What goes wrong.
 
 
-def test_a_killed_station_is_started_again(own_host):
+def test_a_killed_station_is_started_again(changing):
     """Whatever killed it."""
-    own_host.drop_in(SOON)
-    own_host.start_and_wait()
-    own_host.box.run("kill", "-KILL", str(own_host.main_pid()))
-    own_host.box.wait_until(lambda: restarts(own_host) == 1 and own_host.is_ready())
+    changing.drop_in(SOON)
+    changing.start_and_wait()
+    changing.box.run("kill", "-KILL", str(changing.main_pid()))
+    changing.box.wait_until(lambda: restarts(changing) == 1 and changing.is_ready())
 
 
-def test_a_process_that_stands_still_is_started_again(own_host):
+def test_a_process_that_stands_still_is_started_again(changing):
     """The watchdog ends it, and it sees again without a hand on it."""
-    own_host.drop_in(f"{SOON}WatchdogSec=2\nTimeoutAbortSec=2\n")
-    own_host.start_and_wait()
-    own_host.box.run("kill", "-STOP", str(own_host.main_pid()))
-    own_host.box.wait_until(lambda: restarts(own_host) == 1 and own_host.is_ready())
-    assert "Watchdog timeout" in own_host.box.journal()
+    changing.drop_in(f"{SOON}WatchdogSec=2\nTimeoutAbortSec=2\n")
+    changing.start_and_wait()
+    changing.box.run("kill", "-STOP", str(changing.main_pid()))
+    changing.box.wait_until(lambda: restarts(changing) == 1 and changing.is_ready())
+    assert "Watchdog timeout" in changing.box.journal()
 
 
-def test_a_loop_that_hangs_is_noticed_though_everything_else_works(own_host):
+def test_a_loop_that_hangs_is_noticed_though_everything_else_works(changing):
     """The page answers and yet the station is started again; the journal tells where it hung."""
-    faults = own_host.box.path("/srv/faults")
+    faults = changing.box.path("/srv/faults")
     faults.mkdir()
     (faults / "sitecustomize.py").write_text(FREEZER)
-    own_host.drop_in(f"{SOON}WatchdogSec=2\nEnvironment=PYTHONPATH=/srv/faults\n")
-    own_host.start_and_wait()
-    own_host.box.path(FREEZE).touch()
-    own_host.box.wait_until(lambda: not own_host.is_ready())
-    assert own_host.answers()
-    own_host.box.wait_until(lambda: restarts(own_host) == 1 and own_host.is_ready())
-    assert "/srv/faults/sitecustomize.py" in own_host.box.journal(f"--unit={UNIT}")
+    changing.drop_in(f"{SOON}WatchdogSec=2\nEnvironment=PYTHONPATH=/srv/faults\n")
+    changing.start_and_wait()
+    changing.box.path(FREEZE).touch()
+    changing.box.wait_until(lambda: not changing.is_ready())
+    assert changing.answers()
+    changing.box.wait_until(lambda: restarts(changing) == 1 and changing.is_ready())
+    assert "/srv/faults/sitecustomize.py" in changing.box.journal(f"--unit={UNIT}")
 
 
-def test_wrong_settings_are_shown_for_as_long_as_they_are_wrong(own_host):
+def test_wrong_settings_are_shown_for_as_long_as_they_are_wrong(changing):
     """The page that lists them is up, and the watchdog leaves it alone."""
-    own_host.drop_in(f"{SOON}WatchdogSec=1\n")
-    own_host.configure(APPLIANCE_MODLE="x")
-    own_host.start()
-    assert "APPLIANCE_MODLE" in own_host.get("/").text
+    changing.drop_in(f"{SOON}WatchdogSec=1\n")
+    changing.configure(APPLIANCE_MODLE="x")
+    changing.start()
+    assert "APPLIANCE_MODLE" in changing.get("/").text
     time.sleep(3)
-    assert (restarts(own_host), own_host.box.show(UNIT, "SubState")) == (0, "running")
-    assert own_host.get("/api/health").status_code == 200
-    own_host.configure()
-    own_host.box.run("systemctl", "restart", UNIT)
-    own_host.box.wait_until(own_host.is_ready)
+    assert (restarts(changing), changing.box.show(UNIT, "SubState")) == (0, "running")
+    assert changing.get("/api/health").status_code == 200
+    changing.configure()
+    changing.box.run("systemctl", "restart", UNIT)
+    changing.box.wait_until(changing.is_ready)
 
 
-def test_who_cannot_even_show_that_page_is_not_started_again(own_host):
+def test_who_cannot_even_show_that_page_is_not_started_again(changing):
     """Exit code 78 would be the same each time: the reason is in the journal, once."""
-    own_host.drop_in(SOON)
-    own_host.configure(APPLIANCE_WEB__PORT="80")
-    assert own_host.box.run("systemctl", "start", UNIT, check=False).returncode
+    changing.drop_in(SOON)
+    changing.configure(APPLIANCE_WEB__PORT="80")
+    assert changing.box.run("systemctl", "start", UNIT, check=False).returncode
     time.sleep(1)
-    assert own_host.box.show(UNIT, "ExecMainStatus") == "78"
-    assert (restarts(own_host), own_host.box.show(UNIT, "ActiveState")) == (0, "failed")
-    assert "port 80 needs privileges" in own_host.box.journal(f"--unit={UNIT}")
+    assert changing.box.show(UNIT, "ExecMainStatus") == "78"
+    assert (restarts(changing), changing.box.show(UNIT, "ActiveState")) == (0, "failed")
+    assert "port 80 needs privileges" in changing.box.journal(f"--unit={UNIT}")
 
 
-def test_an_address_that_the_box_does_not_have_yet_is_waited_for(own_host):
+def test_an_address_that_the_box_does_not_have_yet_is_waited_for(changing):
     """A network may be slow to come, and nobody is there to start the station after it."""
-    own_host.drop_in(SOON)
-    own_host.configure(APPLIANCE_WEB__HOST="192.0.2.7")
-    own_host.box.run("systemctl", "start", UNIT, check=False)
-    own_host.box.wait_until(lambda: restarts(own_host) > 1)
-    assert "this box has no such address" in own_host.box.journal(f"--unit={UNIT}")
+    changing.drop_in(SOON)
+    changing.configure(APPLIANCE_WEB__HOST="192.0.2.7")
+    changing.box.run("systemctl", "start", UNIT, check=False)
+    changing.box.wait_until(lambda: restarts(changing) > 1)
+    assert "this box has no such address" in changing.box.journal(f"--unit={UNIT}")
 
 
-def test_any_other_failure_is_tried_again_for_ever(own_host):
+def test_any_other_failure_is_tried_again_for_ever(changing):
     """However often and fast it fails: who could start it by hand may be far away."""
-    own_host.drop_in(f"{SOON}ExecStartPre=/bin/false\n")
-    own_host.box.run("systemctl", "start", UNIT, check=False)
-    own_host.box.wait_until(lambda: restarts(own_host) > 20)
+    changing.drop_in(f"{SOON}ExecStartPre=/bin/false\n")
+    changing.box.run("systemctl", "start", UNIT, check=False)
+    changing.box.wait_until(lambda: restarts(changing) > 20)
 
 
-def test_the_station_stops_in_time(own_host):
+def test_the_station_stops_in_time(changing):
     """In order, within 8 seconds, and not as a failure."""
-    own_host.start_and_wait()
+    changing.start_and_wait()
     begin = time.monotonic()
-    own_host.box.run("systemctl", "stop", UNIT)
+    changing.box.run("systemctl", "stop", UNIT)
     assert time.monotonic() - begin < 8
-    assert own_host.box.show(UNIT, "Result") == "success"
-    assert "stopped" in own_host.box.journal(f"--unit={UNIT}")
+    assert changing.box.show(UNIT, "Result") == "success"
+    assert "stopped" in changing.box.journal(f"--unit={UNIT}")

@@ -4,13 +4,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from appliance import __version__
 from tests.support import debian
 from tests.support.bundles import kept_wheels
 from tests.support.machine import Layers, Machine, kept_tree, machine, made_once
@@ -29,10 +30,27 @@ ROOT = Path(__file__).parents[2]
 NEEDED = ("ca-certificates", "git", "make", "python3-venv", "libgl1", "libglib2.0-0", "libxcb1")
 """Debian's packages that docs/install.md asks for, beside those of every machine."""
 
-SOURCES = ("appliance", "models", "requirements", "systemd")
-SOURCE_FILES = ("pyproject.toml", "Makefile", "README.md", "LICENSE", ".env.example")
+PACKAGE = ("appliance", "models", "README.md")
+"""What makes the appliance's own wheel another one."""
+
+SURROUNDINGS = ("requirements", "systemd", "pyproject.toml", "Makefile", "LICENSE", ".env.example")
+"""What else `make install` reads: how it installs, and everything but the appliance's own wheel."""
+
+RENEW = """
+work=$(mktemp -d)
+wheel=$(wheel "$work")
+release=$HOME_DIR/releases/$(basename "$wheel" | cut -d - -f 2)
+pip "$release" install --no-deps --force-reinstall "$wheel"
+content "$wheel" >"$release/complete"
+rm -r "$work"
+"""
+"""With the functions of install.sh: another wheel of the appliance's takes the place of one."""
+
+PIP_CONF = "[install]\nno-index = true\n"
+"""For /etc/pip.conf: indexes are for what is downloaded and not installed, as a demo's clip."""
+
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-UNUSED_S = 2 * 3600
+UNUSED_S = 2 * 24 * 3600
 INSTALL_S = 600
 
 UNIT = "appliance.service"
@@ -44,7 +62,8 @@ CACHE = "/var/cache/vision-appliance"
 def network() -> tuple[dict[str, Path], dict[str, str]]:
     """What a machine needs to reach package registries as this one does: files, variables.
 
-    The wheels of the locks lie in folders of this one, and need not be downloaded for each.
+    The wheels of the locks lie in folders of this one, and need not be downloaded for each; with
+    `PIP_CONF` in its place, pip does not even ask an index for them.
     """
     files = {"/etc/resolv.conf": Path("/etc/resolv.conf")}
     files |= {f"/wheels/{name}": kept_wheels(name) for name in ("build", "cpu", "npm")}
@@ -59,55 +78,73 @@ def network() -> tuple[dict[str, Path], dict[str, str]]:
 
 
 def installed() -> Layers:
-    """Debian with this checkout installed: made once, and kept until the checkout changes.
+    """Debian with this checkout installed: made once, and kept for as long as it is used.
 
     It is made as a package would be, below DESTDIR, and then moved to its place: nothing in it
-    may depend on where it was made.
+    may depend on where it was made. Where only the appliance's own wheel differs from what was
+    installed by the very same steps before, that wheel alone is installed anew, over it.
     """
     base = kept_tree(*NEEDED)
-    layer = debian.kept_dir() / f"{base.stem}-{_content()}.installed"
-    with made_once(layer):
-        if not layer.is_dir():
-            _remove_unused()
-            _install(base, layer)
-    os.utime(layer)
-    return layer, base
+    whole = debian.kept_dir() / f"{base.stem}-{_content(SURROUNDINGS, __version__)}.installed"
+    renewed = whole.with_name(f"{whole.stem}-{_content(PACKAGE)}.renewed")
+    with made_once(whole):
+        if not renewed.is_dir():
+            _remove_unused(whole)
+            if whole.is_dir():
+                _make(renewed, (whole, base), _renew)
+            else:
+                _make(whole, base, _install)
+                renewed.mkdir()
+    for layer in (renewed, whole):
+        os.utime(layer)
+    return renewed, whole, base
 
 
-def _install(base: Path, layer: Path) -> None:
+def _make(layer: Path, below: Layers, change: Callable[[Machine, Sequence[str]], None]) -> None:
+    """What a change by root, with a network and this checkout, writes over the layers below."""
     work = layer.with_suffix(f".{os.getpid()}")
     files, variables = network()
-    with machine(base, work, binds={"/repo": ROOT, **files}) as box:
+    with machine(below, work, binds={"/repo": ROOT, **files}) as box:
+        conf = box.path("/etc/pip.conf")
+        conf.write_text(PIP_CONF)
         box.boot()
-        box.run(
-            *("env", *(f"{name}={value}" for name, value in variables.items())),
-            *("make", "--directory=/repo", "install", "DESTDIR=/stage"),
-            timeout=INSTALL_S,
-        )
-        box.shell("cp --archive --link /stage/. /; rm -r /stage")
-        box.shell("systemd-sysusers vision-appliance.conf; sync")
+        change(box, ("env", *(f"{name}={value}" for name, value in variables.items())))
+        conf.unlink()
+        box.shell("sync")
         box.power_off()
     (work / "written").rename(layer)
     shutil.rmtree(work)
 
 
-def _content() -> str:
-    """A digest of everything that `make install` installs."""
-    digest = hashlib.sha256()
-    trees = [ROOT / name for name in SOURCES]
-    files = [ROOT / name for name in SOURCE_FILES]
-    files += [path for tree in trees for path in tree.rglob("*") if path.is_file()]
+def _install(box: Machine, environ: Sequence[str]) -> None:
+    box.run(*environ, "make", "--directory=/repo", "install", "DESTDIR=/stage", timeout=INSTALL_S)
+    box.shell("cp --archive --link /stage/. /; rm -r /stage")
+    box.shell("systemd-sysusers vision-appliance.conf")
+
+
+def _renew(box: Machine, environ: Sequence[str]) -> None:
+    script = "systemd/install.sh"
+    functions, found, _ = (ROOT / script).read_text().partition("\nusable_python\n")
+    assert found
+    box.run(*environ, "sh", "-ec", functions + RENEW, f"/repo/{script}", timeout=INSTALL_S)
+
+
+def _content(names: Sequence[str], *words: str) -> str:
+    """A digest of files and folders of this checkout, and of words."""
+    digest = hashlib.sha256("\0".join(words).encode())
+    places = [ROOT / name for name in names]
+    files = [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
     for path in sorted(files):
         if "__pycache__" not in path.parts:
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _remove_unused() -> None:
-    """Layers of earlier checkouts, and what was left half made; each takes a gigabyte."""
+def _remove_unused(but: Path) -> None:
+    """Layers of earlier checkouts, and what was left half made; a whole one takes a gigabyte."""
     now = time.time()
-    for layer in debian.kept_dir().glob("*-*-*.*"):
-        if layer.is_dir() and now - layer.stat().st_mtime > UNUSED_S:
+    for layer in debian.kept_dir().glob(f"{debian.SUITE}-*-*.*"):
+        if layer.is_dir() and layer != but and now - layer.stat().st_mtime > UNUSED_S:
             shutil.rmtree(layer)
 
 

@@ -101,7 +101,7 @@ class Machine:
         """What was logged since it was booted, whole or as the options of journalctl choose."""
         return self.run("journalctl", "--boot", "--no-pager", "--output=cat", *words).stdout
 
-    def wait_until(self, what, patience_s: float = PATIENCE_S):
+    def wait_until(self, what, patience_s: float = PATIENCE_S, every_s: float = 0.1):
         """The first true value of `what()`; fails with the console and the journal."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
@@ -109,7 +109,7 @@ class Machine:
                 raise AssertionError(f"the machine went off: {self.log.read_text()}")
             if value := what():
                 return value
-            time.sleep(0.1)
+            time.sleep(every_s)
         told = self.journal("--lines=80") if self._leader else self.log.read_text()
         raise AssertionError(f"waited {patience_s} s in vain; the machine says:\n{told}")
 
