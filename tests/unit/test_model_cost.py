@@ -53,14 +53,14 @@ def test_millions_of_tiny_nodes_are_refused_before_they_are_read(tmp_path):
     assert time.process_time() - started < 15
 
 
-@pytest.mark.parametrize("free_mb", [50, 200])
-def test_what_does_not_fit_into_the_memory_is_refused_with_figures(tmp_path, room, free_mb):
+def test_what_does_not_fit_into_the_memory_is_refused_with_figures(tmp_path, room):
     """A box with less takes less."""
     path = tmp_path / "model.onnx"
     write(path, many_tiny_nodes(1_500_000))
-    room(free_mb)
-    with pytest.raises(ModelError, match=f"{free_mb // 2} MB are to be had"):
-        check_cost(path)
+    for free_mb in (50, 200):
+        room(free_mb)
+        with pytest.raises(ModelError, match=f"{free_mb // 2} MB are to be had"):
+            check_cost(path)
     room(2000)
     check_cost(path)
 

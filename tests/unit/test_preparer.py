@@ -122,6 +122,7 @@ def test_the_same_engine_is_loaded_again_only_where_it_was_given_up(preparer):
 @pytest.mark.slow
 def test_a_model_that_names_its_classes_is_believed_where_nobody_else_does(preparer, tmp_path):
     """Names in the file's metadata are shown; one too few is told, and no error (O-10)."""
+    preparer._child = InProcess(preparer)
     place = tmp_path / "state" / "models" / MODEL
     card = (place / "model.toml").read_text()
     (place / "model.toml").write_text(re.sub(r"(?m)^labels = .*\n", "", card))
