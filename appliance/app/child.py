@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread, Timer
@@ -26,6 +26,7 @@ PRIORITY: Final = 10  # nice
 OOM_SCORE: Final = 1000  # the kernel's word for: this one first
 LINES_KEPT: Final = 20  # of its error output: where it says nothing else, the last one is why
 GRACE_S: Final = 1.0  # to end in order; a library may hold it for minutes
+READING_GRACES: Final = 30  # of these while lines of a child that has ended still come
 
 MEMORY_HINT = (
     "Free memory on this box, or build where there is more and bring the engine: "
@@ -130,9 +131,12 @@ def _passed_on(errors: IO[str] | None) -> Iterator[deque[str]]:
     assert errors is not None  # noqa: S101 - it was asked for
     kept: deque[str] = deque(maxlen=LINES_KEPT)
 
+    counted = [0]
+
     def pass_on() -> None:
         is_text = False
-        for line in errors:
+        for line in _until_closed(errors):
+            counted[0] += 1
             kept.append(line.strip())
             has_logged = is_logged(line.rstrip("\n"), below_one=is_text)
             is_text = has_logged and not line.startswith("{")
@@ -147,7 +151,28 @@ def _passed_on(errors: IO[str] | None) -> Iterator[deque[str]]:
     try:
         yield kept
     finally:
-        thread.join(GRACE_S)
+        _read_out(thread, lambda: counted[0])
+
+
+def _read_out(reader: Thread, lines: Callable[[], int]) -> None:
+    """Wait until all is read that was written: what comes last is the reason.
+
+    Something that the child started may hold its output open and write nothing, or without end.
+    """
+    for _ in range(READING_GRACES):
+        before = lines()
+        reader.join(GRACE_S)
+        if not reader.is_alive() or lines() == before:
+            return
+
+
+def _until_closed(lines: IO[str]) -> Iterator[str]:
+    """The lines, to their end or until somebody has closed them, who waits for no more."""
+    try:
+        yield from lines
+    except ValueError:
+        if not lines.closed:
+            raise
 
 
 def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """A build in a child process: what it tells, how it ends, and what it leaves to the station."""
 
 import os
+import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from loguru import logger
 
+from appliance.app import child
 from appliance.app.child import OOM_SCORE, PRIORITY, BuildChild
 from appliance.errors import EngineError
 from appliance.logs import is_logged
@@ -113,6 +116,36 @@ def test_a_child_that_writes_without_end_is_read_and_not_kept(told):
     with pytest.raises(EngineError, match="status 1: the end"):
         BuildChild(limit_s=LONG_S).run(program(text), told)
     assert len(told.lines) == 20_001
+
+
+def test_the_last_words_of_a_child_are_waited_for_while_its_lines_still_come(told, monkeypatch):
+    """A busy station reads them later than they were written; the last one is the reason."""
+    monkeypatch.setattr(child, "GRACE_S", 0.05)
+    monkeypatch.setattr(child, "is_logged", lambda *_, **__: time.sleep(0.002) or False)
+    text = "import sys\nfor n in range(200): print(n, file=sys.stderr)\nsys.exit('the end')"
+    with pytest.raises(EngineError, match="status 1: the end"):
+        BuildChild(limit_s=LONG_S).run(program(text), told)
+    assert len(told.lines) == 201
+
+
+@pytest.mark.parametrize("does", ["exec sleep 60", "while :; do echo more >&2; sleep 0.01; done"])
+def test_what_holds_a_childs_output_open_holds_nobody_up(told, monkeypatch, does):
+    """Something that the child has started may write nothing, or without end."""
+    monkeypatch.setattr(child, "GRACE_S", 0.1)
+    monkeypatch.setattr(child, "READING_GRACES", 5)
+    text = (
+        "import subprocess, sys\n"
+        f"left = subprocess.Popen(['sh', '-c', {does!r}], stdout=subprocess.DEVNULL)\n"
+        "print(left.pid, flush=True)\n"
+        "sys.exit('the end')"
+    )
+    try:
+        with pytest.raises(EngineError, match="status 1"):
+            BuildChild(limit_s=LONG_S).run(program(text), told)
+    finally:
+        printed = (line.removeprefix("build: ") for line in told.lines)
+        os.kill(next(int(text) for text in printed if text.isdigit()), signal.SIGKILL)
+    wait_until(lambda: not any(each.name == "build-errors" for each in threading.enumerate()))
 
 
 @pytest.mark.parametrize("layout", ["text", "json"])
