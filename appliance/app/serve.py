@@ -29,24 +29,24 @@ from appliance.resources import descriptors, raise_descriptors
 from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
 from appliance.stores.lock import alone_in
 from appliance.texts import ENGLISH, Languages
+from appliance.web.access.callers import Callers, SignOn
+from appliance.web.access.connections import CONNECTIONS, RESERVE, most_connections
+from appliance.web.access.gate import GatePolicy
+from appliance.web.access.login import Door, Login
+from appliance.web.access.reach import Reach
+from appliance.web.access.sessions import Sessions
+from appliance.web.access.tokens import Bearers
 from appliance.web.asgi import App
 from appliance.web.bundle import SupportBundle
-from appliance.web.callers import Callers, SignOn
-from appliance.web.connections import CONNECTIONS, RESERVE, most_connections
 from appliance.web.context import TabContext
-from appliance.web.gate import GatePolicy
 from appliance.web.health import serve_health
 from appliance.web.inspecting import Inspecting
-from appliance.web.live import LiveHub
-from appliance.web.login import Door, Login
-from appliance.web.mjpeg import Streams
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.mjpeg import Streams
 from appliance.web.overriding import Overriding
 from appliance.web.problem import problem_application
-from appliance.web.reach import Reach
 from appliance.web.server import WebParts, web_application
-from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from appliance.web.tokens import Bearers
 
 Ends = tuple[LiveHub, Streams, Stores]  # to where pictures and entries go
 

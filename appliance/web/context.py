@@ -15,8 +15,8 @@ from appliance.settings import Role, Row
 from appliance.stores import Audit
 from appliance.stores.audit import AuditEvent
 from appliance.texts import Texts
-from appliance.web.reach import Reach
-from appliance.web.sessions import Sessions
+from appliance.web.access.reach import Reach
+from appliance.web.access.sessions import Sessions
 from appliance.web.templates import Pages
 
 

@@ -23,7 +23,7 @@ from appliance.pipeline.asked import crowded
 from appliance.pipeline.inspector import ALL_LIMIT, ONE_LIMIT, Inquiry, Inspection, Inspector
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import U8
-from appliance.web.gate import SESSION_KEY
+from appliance.web.access.gate import SESSION_KEY
 from appliance.web.telling import TooLargeError, telling
 
 CAMERA_S = 5.0  # for a camera's next picture

@@ -11,9 +11,9 @@ from appliance.pipeline.history import SPAN_S, Hour, Series
 from appliance.readings import CameraReading, EngineReading, StationReading, whole_percent
 from appliance.texts import Texts, marked
 from appliance.values import F32, CameraState, EngineState, Health
+from appliance.web.access.reach import CERTIFICATE_PATH, Reach
 from appliance.web.plots import Line as PlotLine
 from appliance.web.plots import Row, Window, plot, rows
-from appliance.web.reach import CERTIFICATE_PATH, Reach
 
 LATE_S = 5  # a loop that has not ticked for so long is worth a look
 TONES = {

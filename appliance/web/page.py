@@ -11,10 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 from appliance.registry import plugins
 from appliance.texts import Languages
 from appliance.web import tabs
+from appliance.web.access.gate import SESSION_KEY
 from appliance.web.asgi import texts_of
 from appliance.web.context import TabContext
 from appliance.web.deferred import place_of
-from appliance.web.gate import SESSION_KEY
 from appliance.web.quieting import quieten_gradio
 from appliance.web.tabs import Tab
 from appliance.web.theme import theme

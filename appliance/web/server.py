@@ -19,23 +19,23 @@ from appliance.readings import StationReading
 from appliance.stores import Audit
 from appliance.texts import Languages, marked
 from appliance.values import Stage
+from appliance.web.access.bodies import PageParts
+from appliance.web.access.callers import ADDRESS_KEY
+from appliance.web.access.gate import SESSION_KEY, Gate, GatePolicy
+from appliance.web.access.login import Login
+from appliance.web.access.reach import CERTIFICATE_PATH
+from appliance.web.access.sessions import Sessions
 from appliance.web.asgi import Receive, Scope, Send, texts_of
-from appliance.web.bodies import PageParts
 from appliance.web.bundle import SupportBundle
-from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
 from appliance.web.files import Files
-from appliance.web.gate import SESSION_KEY, Gate, GatePolicy
 from appliance.web.importing import import_gradio
 from appliance.web.inspecting import Inspecting
-from appliance.web.live import LiveHub
-from appliance.web.login import Login
-from appliance.web.mjpeg import Streams
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.mjpeg import Streams
 from appliance.web.overriding import Overriding
 from appliance.web.packing import packed_page
-from appliance.web.reach import CERTIFICATE_PATH
-from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
 
 READ = ["GET", "HEAD"]

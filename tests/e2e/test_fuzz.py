@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from appliance.web.routes import RULES
+from appliance.web.access.routes import RULES
 from tests.support.process import PLAIN, TOKEN, seeing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

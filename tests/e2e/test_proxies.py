@@ -15,7 +15,7 @@ import pytest
 
 from appliance.settings.model import MOST_PICTURE_MB, Inspect
 from appliance.settings.tokens import TokenScope, new_token
-from appliance.web.routes import RULES
+from appliance.web.access.routes import RULES
 from tests.support.browser import (
     CHROMIUM,
     SETTLED_MS,

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from appliance.settings.tokens import TokenScope, new_token
-from appliance.web.connections import UNREAD_S, UNSENT_BYTES
+from appliance.web.access.connections import UNREAD_S, UNSENT_BYTES
 from tests.support.metrics import families_of
 from tests.support.process import PLAIN, TOKEN, seeing, started, station_environ, write_clip
 from tests.support.streams import HELD_BACK_S, parts_of, read_parts

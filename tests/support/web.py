@@ -43,20 +43,20 @@ from appliance.settings.tokens import Token
 from appliance.stores import Audit
 from appliance.texts import ENGLISH, Languages, Texts
 from appliance.values import U8, CameraState, EngineState, FrameStamp, Health
+from appliance.web.access.gate import GatePolicy
+from appliance.web.access.login import Door, Login
+from appliance.web.access.reach import Reach
+from appliance.web.access.sessions import Sessions
+from appliance.web.access.tokens import Bearers
 from appliance.web.asgi import App, Message
 from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
-from appliance.web.gate import GatePolicy
 from appliance.web.inspecting import Inspecting
-from appliance.web.live import LiveHub
-from appliance.web.login import Door, Login
-from appliance.web.mjpeg import Streams
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.mjpeg import Streams
 from appliance.web.overriding import Overriding
-from appliance.web.reach import Reach
 from appliance.web.server import WebParts, web_application
-from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from appliance.web.tokens import Bearers
 from tests.support.fakes import Clock, MemoryShelf, wait_until
 
 HOST = "127.0.0.1:8080"

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from appliance.settings import Role, SettingsProblems, load
-from appliance.web.callers import ADDRESS_KEY, CAPACITY, VOUCHED_KEY, Callers, SignOn, Vouched
-from appliance.web.gateways import gateways
+from appliance.web.access.callers import (
+    ADDRESS_KEY,
+    CAPACITY,
+    VOUCHED_KEY,
+    Callers,
+    SignOn,
+    Vouched,
+)
+from appliance.web.access.gateways import gateways
 from tests.support.web import PASSWORDS, make_web
 
 PROXY = "10.0.0.5"

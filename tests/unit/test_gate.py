@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from appliance.settings import Role
-from appliance.web import gate
+from appliance.web.access import gate
 from tests.support.routes import every_endpoint
 from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, bearers, make_web, whole_web
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
-from appliance.web.bodies import PageParts
-from appliance.web.gate import Gate, GatePolicy
-from appliance.web.routes import Audience, find
+from appliance.web.access.bodies import PageParts
+from appliance.web.access.gate import Gate, GatePolicy
+from appliance.web.access.routes import Audience, find
 from tests.support.fakes import Clock, wait_until
 from tests.support.web import LANGUAGES, bearers, make_sessions
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from appliance.settings import Role
+from appliance.web.access.headers import Answered, secured
 from appliance.web.files import made_files
-from appliance.web.headers import Answered, secured
 from tests.support.web import ORIGIN, TOKEN, make_web, whole_web
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}

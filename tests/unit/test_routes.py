@@ -4,7 +4,7 @@ import pytest
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
-from appliance.web.routes import RULES, Audience, find
+from appliance.web.access.routes import RULES, Audience, find
 
 
 def test_strangers_may_sign_in_and_load_that_page_and_nothing_else():

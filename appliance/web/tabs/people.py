@@ -8,10 +8,10 @@ import gradio as gr
 from appliance.errors import StoreError
 from appliance.settings import Role
 from appliance.texts import marked
+from appliance.web.access.callers import ADDRESS_KEY
+from appliance.web.access.gate import SESSION_KEY
 from appliance.web.asgi import Scope
-from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
-from appliance.web.gate import SESSION_KEY
 from appliance.web.tabs import Tab, asking_button, constant, document, document_place
 
 EVENTS = 100

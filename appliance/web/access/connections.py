@@ -18,7 +18,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from appliance.resources import descriptors
-from appliance.web.throttle import network_of
+from appliance.web.access.throttle import network_of
 
 HEAD_S = 10.0  # for the whole head of a request to come
 UNREAD_S = 20.0  # for what was sent to be taken

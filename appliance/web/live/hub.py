@@ -18,11 +18,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
 from appliance.readings import StationReading
 from appliance.texts import Texts
+from appliance.web.access.gate import HOLDER_KEY, SESSION_KEY, SESSION_OVER, TOKEN_KEY
+from appliance.web.access.seats import Seats
+from appliance.web.access.sessions import Session, Sessions
 from appliance.web.asgi import texts_of
-from appliance.web.gate import HOLDER_KEY, SESSION_KEY, SESSION_OVER, TOKEN_KEY
-from appliance.web.messages import picture_message, station_message
-from appliance.web.seats import Seats
-from appliance.web.sessions import Session, Sessions
+from appliance.web.live.messages import picture_message, station_message
 
 READING_PERIOD_S = 0.5
 SEND_TIMEOUT_S = 5.0

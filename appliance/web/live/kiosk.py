@@ -16,12 +16,12 @@ from fastapi import FastAPI, Request, WebSocket
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from appliance.texts import Languages
+from appliance.web.access.bodies import call_limited
+from appliance.web.access.plain import secured_application
+from appliance.web.access.reach import Place
 from appliance.web.asgi import App, Receive, Scope, Send, cookie_of, header, read_target, texts_of
-from appliance.web.bodies import call_limited
 from appliance.web.files import Files
-from appliance.web.live import LiveHub
-from appliance.web.plain import secured_application
-from appliance.web.reach import Place
+from appliance.web.live.hub import LiveHub
 from appliance.web.templates import Pages
 
 HOSTS = {"127.0.0.1", "localhost", "[::1]"}

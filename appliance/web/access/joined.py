@@ -10,8 +10,8 @@ from collections import OrderedDict
 from typing import Any
 from urllib.parse import parse_qsl
 
+from appliance.web.access.sessions import Session, Sessions
 from appliance.web.asgi import App, Message, Receive, Scope, Send
-from appliance.web.sessions import Session, Sessions
 
 PAGES = 64  # of one session; the one not heard of for longest goes first
 _HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")

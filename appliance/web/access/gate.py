@@ -1,9 +1,9 @@
 """The gate: a pure ASGI layer before everything, which denies by default.
 
-It knows no route but those of `appliance.web.routes`. For each request it asks, in this order:
-from where does it come, is the host one of ours, is there a rule, who is calling, may they, does
-an unsafe request come from our own page, have they too many requests open, is the body
-small enough and quick enough. Only then does anything else see the request.
+It knows no route but those of `appliance.web.access.routes`. For each request it asks, in this
+order: from where does it come, is the host one of ours, is there a rule, who is calling, may they,
+does an unsafe request come from our own page, have they too many requests open, is the body small
+enough and quick enough. Only then does anything else see the request.
 """
 
 import hashlib
@@ -20,6 +20,21 @@ from dataclasses import dataclass, field
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
 from appliance.texts import Languages, Texts, marked
+from appliance.web.access.bodies import (
+    PageParts,
+    call_limited,
+    finishing,
+    forget_encodings,
+    unchanged,
+    while_true,
+)
+from appliance.web.access.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
+from appliance.web.access.headers import Answered, secured
+from appliance.web.access.joined import Joined
+from appliance.web.access.routes import Audience, Rule, find
+from appliance.web.access.sessions import Session, Sessions
+from appliance.web.access.throttle import network_of
+from appliance.web.access.tokens import Bearers, bearer_of, password_of
 from appliance.web.asgi import (
     App,
     Message,
@@ -32,22 +47,7 @@ from appliance.web.asgi import (
     read_target,
     texts_of,
 )
-from appliance.web.bodies import (
-    PageParts,
-    call_limited,
-    finishing,
-    forget_encodings,
-    unchanged,
-    while_true,
-)
-from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
-from appliance.web.headers import Answered, secured
-from appliance.web.joined import Joined
 from appliance.web.packing import accepts_packed
-from appliance.web.routes import Audience, Rule, find
-from appliance.web.sessions import Session, Sessions
-from appliance.web.throttle import network_of
-from appliance.web.tokens import Bearers, bearer_of, password_of
 
 SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope

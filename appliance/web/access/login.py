@@ -25,12 +25,12 @@ from appliance.settings import Role, User
 from appliance.settings.secrets import dummy_like, verify_password
 from appliance.stores import Audit
 from appliance.texts import marked
+from appliance.web.access.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
+from appliance.web.access.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
+from appliance.web.access.sessions import Sessions
+from appliance.web.access.throttle import Throttle, network_of
 from appliance.web.asgi import header, texts_of
-from appliance.web.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
-from appliance.web.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
-from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from appliance.web.throttle import Throttle, network_of
 
 CHECKS_AT_A_TIME = 2
 CHECKS_WAITING = 16  # beyond those two; a few seconds' worth on a small box

@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import override
 
 from appliance.pipeline.encoder import LiveEncoder, LivePicture
+from appliance.web.access.gate import HOLDER_KEY
 from appliance.web.asgi import Receive, Scope, Send
-from appliance.web.gate import HOLDER_KEY
 
 SNAPSHOT_S = 5.0  # for a camera's next picture
 BOUNDARY = b"--picture\r\n"

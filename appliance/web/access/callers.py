@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from loguru import logger
 
 from appliance.settings import Role
+from appliance.web.access.gateways import Address, gateways
 from appliance.web.asgi import Scope, header
-from appliance.web.gateways import Address, gateways
 
 ADDRESS_KEY = "appliance.address"
 VOUCHED_KEY = "appliance.vouched"

@@ -1,8 +1,8 @@
 """Applications that stand before no gate: headers and language are as behind it all the same."""
 
 from appliance.texts import Languages
+from appliance.web.access.headers import Answered, secured
 from appliance.web.asgi import App, Message, Receive, Scope, Send, note_language, read_target
-from appliance.web.headers import Answered, secured
 
 
 def secured_application(app: App, languages: Languages) -> App:

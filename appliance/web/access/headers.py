@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from appliance.web.access.routes import REPORT
 from appliance.web.files import NAMED_AFTER_CONTENT
-from appliance.web.routes import REPORT
 
 Headers = list[tuple[bytes, bytes]]
 
