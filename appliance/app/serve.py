@@ -37,10 +37,8 @@ from appliance.web.access.reach import Reach
 from appliance.web.access.sessions import Sessions
 from appliance.web.access.tokens import Bearers
 from appliance.web.asgi import App
-from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
 from appliance.web.health import serve_health
-from appliance.web.inspecting import Inspecting
 from appliance.web.live.hub import LiveHub
 from appliance.web.live.mjpeg import Streams
 from appliance.web.overriding import Overriding
@@ -256,13 +254,18 @@ def _application(
         events=stores.audit.newest,
         reports=pipeline.reports,
         last_update=last_update,
+        inspector=pipeline.inspector,
+        snapshots=pipeline.snapshots,
+        models=frozenset(models_in_use(settings)),
+        station_name=settings.station.name,
+        sidecars=lambda: sidecars_of(settings),
+        redactor=Redactor(settings.secrets()),
     )
     door = Door(stores.audit, time.monotonic_ns, signed_in_before(stores.audit))
     return web_application(
         WebParts(
             policy=policy,
             sessions=stores.sessions,
-            audit=stores.audit,
             login=Login(settings.auth.users, stores.sessions, policy, pages, door),
             hub=hub,
             streams=streams,
@@ -270,16 +273,7 @@ def _application(
             reading=pipeline.station.reading,
             pages=pages,
             tabs=tabs,
-            bundle=SupportBundle(
-                tabs,
-                station_name=settings.station.name,
-                sidecars=lambda: sidecars_of(settings),
-                redactor=Redactor(settings.secrets()),
-            ),
             start_up=pipeline.start_up,
-            inspecting=Inspecting(
-                pipeline.inspector, pipeline.snapshots, frozenset(models_in_use(settings))
-            ),
             overriding=Overriding(pipeline.overrides, stores.audit),
             languages=languages,
         )

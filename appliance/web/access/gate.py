@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,7 +31,7 @@ from appliance.web.access.bodies import (
 from appliance.web.access.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
 from appliance.web.access.headers import Answered, secured
 from appliance.web.access.joined import Joined
-from appliance.web.access.routes import Audience, Rule, find
+from appliance.web.access.routes import RULES, Audience, Rule, find
 from appliance.web.access.sessions import Session, Sessions
 from appliance.web.access.throttle import network_of
 from appliance.web.access.tokens import Bearers, bearer_of, password_of
@@ -67,7 +67,6 @@ _HOST = re.compile(
 )
 # Separators, and what needs no code: letters, digits, and `-._~`.
 _RESPELLED = re.compile(rb"%(2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5[CF]|7E)", re.IGNORECASE)
-_RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,7 @@ class Gate:
         sessions: who is signed in.
         languages: of the people who call.
         page_parts: what we put into Gradio's page, in a language.
+        rules: of all routes there are.
     """
 
     def __init__(
@@ -133,10 +133,12 @@ class Gate:
         *,
         languages: Languages,
         page_parts: Callable[[Texts], PageParts],
+        rules: Sequence[Rule] = RULES,
     ) -> None:
         self._app = app
         self._languages = languages
         self._page_parts = page_parts
+        self._rules = rules
         self._policy = policy
         self._sessions = sessions
         self._joined = Joined(sessions)
@@ -162,9 +164,16 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
-        rule = find(path, scope["method"]) if path is not None else None
+        rule = find(path, scope["method"], self._rules) if path is not None else None
         nonce = secrets.token_urlsafe(16) if rule is not None and rule.page else ""
-        secure = _securing(scope, send, path=path or "", nonce=nonce, https=self._policy.https)
+        answered = Answered(
+            path or "",
+            scope.get("query_string", b""),
+            nonce,
+            https=self._policy.https,
+            sandboxed=rule is not None and rule.sandboxed,
+        )
+        secure = _securing(scope, send, answered)
         refusal = self._refusal(scope, rule)
         texts = texts_of(scope)
         if refusal is not None:
@@ -223,7 +232,7 @@ class Gate:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._path(scope)
-        rule = find(path, "WEBSOCKET") if path is not None else None
+        rule = find(path, "WEBSOCKET", self._rules) if path is not None else None
         if rule is None or not self._host_is_ours(scope) or not self._same_origin(scope):
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -339,7 +348,7 @@ class Gate:
 
 
 def _may(session: Session, rule: Rule) -> bool:
-    return isinstance(rule.audience, Role) and _RANK[session.role] >= _RANK[rule.audience]
+    return isinstance(rule.audience, Role) and session.role.covers(rule.audience)
 
 
 def _is_respelled(scope: Scope) -> bool:
@@ -355,9 +364,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _securing(scope: Scope, send: Send, *, path: str, nonce: str, https: bool) -> Send:
-    answered = Answered(path, scope.get("query_string", b""), nonce, https)
-
+def _securing(scope: Scope, send: Send, answered: Answered) -> Send:
     async def secure(message: Message) -> None:
         if message["type"] == "http.response.start":
             own: Iterable[tuple[bytes, bytes]] = message.get("headers", [])

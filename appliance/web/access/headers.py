@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from appliance.web.access.routes import REPORT
 from appliance.web.files import NAMED_AFTER_CONTENT
 
 Headers = list[tuple[bytes, bytes]]
@@ -20,8 +19,8 @@ _OWN_POLICY = (
     "font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors {ancestors}; "
     "base-uri 'none'; object-src 'none'"
 )
-# A report is one file that loads nothing: it may do no more than lie there, in no origin at all.
-_REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+# One file that loads nothing: it may do no more than lie there, in no origin at all.
+_SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 # As its builder names them, and how its page asks for its theme.
 _GRADIOS_FILE = re.compile(r"/ui/assets/[\w.-]+-[\w-]{8}\d*\.\w+")
 _GRADIOS_THEME = re.compile(rb"v=[0-9a-f]{64}")
@@ -43,12 +42,14 @@ class Answered:
         query: as it came.
         nonce: of this answer where the path is Gradio's page, else empty.
         https: a proxy in front speaks TLS.
+        sandboxed: what is answered may do nothing; see `Rule`.
     """
 
     path: str
     query: bytes = b""
     nonce: str = ""
     https: bool = False
+    sandboxed: bool = False
 
 
 def secured(headers: Iterable[tuple[bytes, bytes]], request: Answered, *, status: int) -> Headers:
@@ -58,8 +59,8 @@ def secured(headers: Iterable[tuple[bytes, bytes]], request: Answered, *, status
     ours = dict(_ALWAYS)
     if nonce:
         ours["Content-Security-Policy"] = _PAGE_POLICY.format(nonce=nonce)
-    elif REPORT.fullmatch(path):
-        ours["Content-Security-Policy"] = _REPORT_POLICY
+    elif request.sandboxed:
+        ours["Content-Security-Policy"] = _SANDBOX
     else:
         ancestors = "'self'" if framed else "'none'"
         ours["Content-Security-Policy"] = _OWN_POLICY.format(ancestors=ancestors)

@@ -1,14 +1,16 @@
 """Which requests are let through, and for whom: everything else is refused.
 
-A new route answers nobody until it stands here. The patterns name paths below the base path.
+A new route answers nobody until it stands here, or among the rules of a tab, which reach no further
+than the tab's own prefix. The patterns name paths below the base path.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from appliance.errors import ApplianceError
 from appliance.settings import Role
-from appliance.settings.model import MOST_PICTURE_MB
 from appliance.settings.tokens import TokenScope
 from appliance.texts import LANGUAGES
 
@@ -42,6 +44,7 @@ class Rule:
             does not.
         opened_by: a token with this scope does as well as a session.
         of_page: one of an open page of Gradio, which its hash names; see `Joined`.
+        sandboxed: a document of its own that loads nothing: it may do no more than lie there.
     """
 
     pattern: re.Pattern[str]
@@ -52,80 +55,101 @@ class Rule:
     by_hand: bool = True
     opened_by: TokenScope | None = None
     of_page: bool = False
+    sandboxed: bool = False
 
 
-def _rule(
+def rule(
     pattern: str,
     audience: Audience | TokenScope | Role,
     *methods: str,
     body_limit: int = 0,
     page: bool = False,
     by_hand: bool = True,
-    opened_by: TokenScope | None = None,
+    sandboxed: bool = False,
 ) -> Rule:
-    names = frozenset(methods or ("GET", "HEAD"))
-    return Rule(re.compile(pattern), audience, names, body_limit, page, by_hand, opened_by)
+    """A rule, for GET and HEAD unless it names other methods; see `Rule`."""
+    return Rule(
+        re.compile(pattern),
+        audience,
+        frozenset(methods or ("GET", "HEAD")),
+        body_limit,
+        page=page,
+        by_hand=by_hand,
+        sandboxed=sandboxed,
+    )
 
 
 def _of_page(pattern: str, *methods: str, body_limit: int = 0) -> Rule:
     """What an open page of Gradio does by itself."""
-    rule = _rule(pattern, Role.VIEWER, *methods, body_limit=body_limit, by_hand=False)
-    return replace(rule, of_page=True)
+    own = rule(pattern, Role.VIEWER, *methods, body_limit=body_limit, by_hand=False)
+    return replace(own, of_page=True)
 
 
 _ID = r"[A-Za-z0-9_-]{1,64}"
-REPORT = re.compile(r"/engines/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/report")
 
 RULES: tuple[Rule, ...] = (
     # Strangers: the way in, and nothing else.
-    _rule(r"/login", Audience.STRANGER, "GET", "HEAD"),
-    _rule(r"/login", Audience.STRANGER, "POST", body_limit=4 * KIB),
-    _rule(r"/static/public/[a-z0-9._-]+", Audience.STRANGER),
-    _rule(r"/api/health", Audience.ANYBODY),
+    rule(r"/login", Audience.STRANGER, "GET", "HEAD"),
+    rule(r"/login", Audience.STRANGER, "POST", body_limit=4 * KIB),
+    rule(r"/static/public/[a-z0-9._-]+", Audience.STRANGER),
+    rule(r"/api/health", Audience.ANYBODY),
     # The authority's certificate: no secret, and who does not trust the page yet must not have to
     # send a password to come to trust it.
-    _rule(r"/ca\.crt", Audience.STRANGER),
+    rule(r"/ca\.crt", Audience.STRANGER),
     # Machines.
-    _rule(r"/api/ready", TokenScope.READY),
-    _rule(r"/metrics", TokenScope.METRICS),
+    rule(r"/api/ready", TokenScope.READY),
+    rule(r"/metrics", TokenScope.METRICS),
     # Everybody who is signed in.
-    _rule(r"/", Role.VIEWER),
-    _rule(r"/logout", Role.VIEWER, "POST", body_limit=4 * KIB),
-    _rule(r"/player", Role.VIEWER),
-    _rule(r"/static/(?!public/)[a-z0-9/._-]+", Role.VIEWER),
-    _rule(r"/live", Role.VIEWER, "WEBSOCKET"),
+    rule(r"/", Role.VIEWER),
+    rule(r"/logout", Role.VIEWER, "POST", body_limit=4 * KIB),
+    rule(r"/player", Role.VIEWER),
+    rule(r"/static/(?!public/)[a-z0-9/._-]+", Role.VIEWER),
+    rule(r"/live", Role.VIEWER, "WEBSOCKET"),
     # And programs that record or show what cameras see.
-    _rule(
-        r"/api/cameras/[a-z0-9_]+/(stream|snapshot)",
-        Role.VIEWER,
-        "GET",
-        by_hand=False,
+    replace(
+        rule(r"/api/cameras/[a-z0-9_]+/(stream|snapshot)", Role.VIEWER, "GET", by_hand=False),
         opened_by=TokenScope.PICTURES,
     ),
-    # Operators.
-    _rule(REPORT.pattern, Role.OPERATOR),
-    _rule(r"/api/inspect", Role.OPERATOR, "POST", body_limit=MOST_PICTURE_MB * 1_000_000),
-    _rule(r"/api/cameras/[a-z0-9_]+/picture", Role.OPERATOR, "GET"),
-    _rule(r"/api/override", Role.OPERATOR, "POST", body_limit=16 * KIB),
-    _rule(r"/api/override", Role.OPERATOR, "DELETE"),
-    # Admins.
-    _rule(r"/api/support-bundle", Role.ADMIN, "GET"),
+    # Operators, on more than one tab.
+    rule(r"/api/override", Role.OPERATOR, "POST", body_limit=16 * KIB),
+    rule(r"/api/override", Role.OPERATOR, "DELETE"),
     # Gradio's page: the document, its files, and the events of the tabs.
-    _rule(rf"/ui/({'|'.join(LANGUAGES[1:])})?", Role.VIEWER, page=True),
-    _rule(r"/ui/config", Role.VIEWER),
-    _rule(r"/ui/theme\.css", Role.VIEWER),
-    _rule(r"/ui/(assets|static|svelte)/[A-Za-z0-9/._@-]+", Role.VIEWER),
+    rule(rf"/ui/({'|'.join(LANGUAGES[1:])})?", Role.VIEWER, page=True),
+    rule(r"/ui/config", Role.VIEWER),
+    rule(r"/ui/theme\.css", Role.VIEWER),
+    rule(r"/ui/(assets|static|svelte)/[A-Za-z0-9/._@-]+", Role.VIEWER),
     _of_page(r"/ui/gradio_api/heartbeat/" + _ID),
     _of_page(r"/ui/gradio_api/queue/data"),
     _of_page(r"/ui/gradio_api/queue/join", "POST", body_limit=256 * KIB),
 )
 
 
-def find(path: str, method: str) -> Rule | None:
-    """The rule for a request, or None: refuse it."""
+def below(prefix: str, rules: Sequence[Rule], *, least: Role) -> tuple[Rule, ...]:
+    """Rules of a tab, whose patterns name the rest of a path that begins with `prefix`.
+
+    Whatever a pattern says, it matches nothing else: neither another path, nor another tab whose
+    prefix begins with the same letters.
+
+    Raises:
+        ApplianceError: a rule is for strangers, for machines, or for people who do not see the tab.
+    """
+    for each in rules:
+        audience = each.audience
+        if not isinstance(audience, Role) or not audience.covers(least):
+            raise ApplianceError(
+                f"{prefix}{each.pattern.pattern}: expected {least} or more, got {audience}"
+            )
+    start = rf"{re.escape(prefix)}(?=/|\Z)"
+    return tuple(
+        replace(each, pattern=re.compile(f"{start}(?:{each.pattern.pattern})")) for each in rules
+    )
+
+
+def find(path: str, method: str, rules: Sequence[Rule] = RULES) -> Rule | None:
+    """The rule for a request, the first that matches it, or None: refuse it."""
     if ".." in path or "//" in path:
         return None
-    for rule in RULES:
-        if method in rule.methods and rule.pattern.fullmatch(path):
-            return rule
+    for each in rules:
+        if method in each.methods and each.pattern.fullmatch(path):
+            return each
     return None

@@ -96,7 +96,7 @@ def kiosk_application(
     def show_player(request: Request) -> Response:
         """Not `async`: in a thread of its own, since it asks the network interfaces."""
         texts = texts_of(request.scope)
-        return HTMLResponse(pages.render("player.html", texts, places=places()))
+        return HTMLResponse(pages.render("player.html", texts, places=places(), shortcuts=()))
 
     @app.websocket("/live")
     async def live(socket: WebSocket) -> None:

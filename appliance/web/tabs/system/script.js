@@ -1,9 +1,9 @@
 /** What counts as seen, on the System page: the override that acts, who set it, and its end. */
 
-import { copyText, element, setText } from "../shared/dom.js";
-import { AskError, ask } from "../shared/asking.js";
-import { t } from "../shared/texts.js";
-import { duration, fixed, moment } from "../shared/words.js";
+import { copyText, element, setText } from "../../static/shared/dom.js";
+import { AskError, ask } from "../../static/shared/asking.js";
+import { t } from "../../static/shared/texts.js";
+import { duration, fixed, moment } from "../../static/shared/words.js";
 
 class StationRules extends HTMLElement {
   #lines = "";

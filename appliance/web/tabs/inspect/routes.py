@@ -1,7 +1,7 @@
 """The routes behind the Inspect tab; a script may call them as well.
 
     POST api/inspect?model=NAME&confidence=0.5     a picture's bytes in, JSON out
-    GET  api/cameras/KEY/picture                   the camera's next picture, as a JPEG
+    GET  api/inspect/cameras/KEY                   the camera's next picture, as a JPEG
 
 A picture goes from the request's body into memory, and what was seen in it into the answer;
 nothing is written to disk.
@@ -24,6 +24,7 @@ from appliance.pipeline.inspector import ALL_LIMIT, ONE_LIMIT, Inquiry, Inspecti
 from appliance.pipeline.snapshots import Snapshots
 from appliance.values import U8
 from appliance.web.access.gate import SESSION_KEY
+from appliance.web.context import TabContext
 from appliance.web.telling import TooLargeError, telling
 
 CAMERA_S = 5.0  # for a camera's next picture
@@ -48,12 +49,10 @@ class Inspecting:
         self._under_way: Counter[str] = Counter()  # by person
 
     def router(self) -> APIRouter:
-        """The routes, below the base path."""
+        """The routes, below the tab's prefix."""
         router = APIRouter()
-        router.add_api_route("/api/inspect", telling(self.inspect), methods=["POST"])
-        router.add_api_route(
-            "/api/cameras/{key}/picture", telling(self.camera_picture), methods=["GET"]
-        )
+        router.add_api_route("", telling(self.inspect), methods=["POST"])
+        router.add_api_route("/cameras/{key}", telling(self.camera_picture), methods=["GET"])
         return router
 
     async def inspect(self, request: Request) -> Response:
@@ -102,6 +101,11 @@ class Inspecting:
         except PictureError as error:
             raise TooLargeError(str(error), hint=error.hint) from error
         return bytes(parts)
+
+
+def router(context: TabContext) -> APIRouter:
+    """Those of the station."""
+    return Inspecting(context.inspector, context.snapshots, context.models).router()
 
 
 def document(found: Inspection, model: str, confidence: float) -> dict[str, Any]:

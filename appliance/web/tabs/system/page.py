@@ -10,11 +10,11 @@ import gradio as gr
 
 from appliance.settings import Role
 from appliance.texts import marked
+from appliance.web.components import asking_button, constant, document, document_place
 from appliance.web.context import TabContext
-from appliance.web.machine import measures
-from appliance.web.overview import Overview, reach, update_line
-from appliance.web.plots import time_of_day
-from appliance.web.tabs import Tab, asking_button, constant, document, document_place
+from appliance.web.tabs.system.machine import measures
+from appliance.web.tabs.system.overview import Overview, reach, update_line
+from appliance.web.tabs.system.plots import time_of_day
 
 LOG_LINES = 200
 LONGEST_FILTER = 200
@@ -23,14 +23,14 @@ LEVELS = {"": marked("All"), "warning": marked("Warnings"), "error": marked("Err
 _LOG_TONES = {"warning": "warn", "error": "fault", "critical": "fault"}
 
 
-def build(context: TabContext, _page: gr.Blocks) -> None:
+def build(context: TabContext) -> None:
     """Three documents and the filter, filled for those who may see them."""
     texts = context.texts
     overview = document_place()
-    constant(context, "rules.html", usual=context.usual)
+    constant(context, "system/rules.html", usual=context.usual)
     with gr.Column(elem_classes="log-panel"):
         with gr.Row(elem_classes="log-head"):
-            constant(context, "log_head.html")
+            constant(context, "system/log_head.html")
             level = gr.Radio(
                 [(texts(title), level) for level, title in LEVELS.items()],
                 value="",
@@ -49,15 +49,13 @@ def build(context: TabContext, _page: gr.Blocks) -> None:
     fixed = document_place()
     ask, known = asking_button(), gr.State("")
 
-    def show_log(request: gr.Request, level: str | None, text: str | None) -> str:
-        return render_log(context, level, text) if _may_see(context, request) else ""
+    def show_log(level: str | None, text: str | None) -> str:
+        return render_log(context, level, text)
 
     def refresh(
         request: gr.Request, level: str | None, text: str | None, known: str
     ) -> tuple[str, str, object, str]:
         """What stays is sent once: somebody may have opened a part of it."""
-        if not _may_see(context, request):
-            return "", "", "", ""
         is_admin = context.may(request.username, Role.ADMIN)
         fixed = gr.skip() if known else render_fixed(context, is_admin=is_admin)
         return render_overview(context), render_log(context, level, text), fixed, "known"
@@ -80,7 +78,7 @@ def render_overview(context: TabContext) -> str:
     reading, overview = context.reading(), Overview(context.texts)
     return document(
         context,
-        "system.html",
+        "system/overview.html",
         health=overview.summary(reading),
         lines=overview.health_lines(reading),
         engines=[
@@ -119,14 +117,14 @@ def render_log(context: TabContext, level: str | None, text: str | None) -> str:
         }
         for line in reversed(found[-LOG_LINES:])
     ]
-    return document(context, "system_log.html", lines=shown, found=len(found))
+    return document(context, "system/log.html", lines=shown, found=len(found))
 
 
 def render_fixed(context: TabContext, *, is_admin: bool) -> str:
     """What stays until the page is opened anew: addresses, versions, settings, the bundle."""
     return document(
         context,
-        "system_fixed.html",
+        "system/fixed.html",
         is_admin=is_admin,
         reach=reach(context.reach, context.texts),
         update=update_line(context.last_update(), context.texts),
@@ -134,10 +132,3 @@ def render_fixed(context: TabContext, *, is_admin: bool) -> str:
         settings=context.settings,
         set_count=sum(not row.is_default for row in context.settings),
     )
-
-
-def _may_see(context: TabContext, request: gr.Request) -> bool:
-    return context.may(request.username, Role.OPERATOR)
-
-
-TAB = Tab(marked("System"), 90, Role.OPERATOR, build)

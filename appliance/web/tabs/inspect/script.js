@@ -4,10 +4,10 @@
  * The picture stays in the browser and is sent anew for each question; the station keeps nothing.
  */
 
-import { element, setText } from "../shared/dom.js";
-import { AskError, ask } from "../shared/asking.js";
-import { t } from "../shared/texts.js";
-import { clock, fixed, milliseconds, whole } from "../shared/words.js";
+import { element, setText } from "../../static/shared/dom.js";
+import { AskError, ask } from "../../static/shared/asking.js";
+import { t } from "../../static/shared/texts.js";
+import { clock, fixed, milliseconds, whole } from "../../static/shared/words.js";
 
 const SETTLED_MS = 250; // a slider that moves asks nothing yet
 const SLOW = [
@@ -92,7 +92,7 @@ class InspectPage extends HTMLElement {
     const camera = this.#field("camera");
     const name = camera.dataset.name ?? camera.selectedOptions[0].textContent;
     await this.#during(async (signal) => {
-      const url = `${this.dataset.base}/api/cameras/${camera.value}/picture`;
+      const url = `${this.dataset.base}/api/inspect/cameras/${camera.value}`;
       const blob = await (await ask(url, { signal })).blob();
       this.#picture = { blob, name: `${name}, ${clock(Date.now() / 1000)}` };
     }) && this.#inspect();

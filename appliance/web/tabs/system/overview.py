@@ -12,8 +12,8 @@ from appliance.readings import CameraReading, EngineReading, StationReading, who
 from appliance.texts import Texts, marked
 from appliance.values import F32, CameraState, EngineState, Health
 from appliance.web.access.reach import CERTIFICATE_PATH, Reach
-from appliance.web.plots import Line as PlotLine
-from appliance.web.plots import Row, Window, plot, rows
+from appliance.web.tabs.system.plots import Line as PlotLine
+from appliance.web.tabs.system.plots import Row, Window, plot, rows
 
 LATE_S = 5  # a loop that has not ticked for so long is worth a look
 TONES = {

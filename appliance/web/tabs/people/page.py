@@ -6,13 +6,12 @@ from typing import Protocol
 import gradio as gr
 
 from appliance.errors import StoreError
-from appliance.settings import Role
 from appliance.texts import marked
 from appliance.web.access.callers import ADDRESS_KEY
 from appliance.web.access.gate import SESSION_KEY
 from appliance.web.asgi import Scope
+from appliance.web.components import asking_button, constant, document, document_place
 from appliance.web.context import TabContext
-from appliance.web.tabs import Tab, asking_button, constant, document, document_place
 
 EVENTS = 100
 # What people do, by the audit log's word for it.
@@ -39,12 +38,12 @@ class End(Protocol):
         """See `end_session` and `end_person`."""
 
 
-def build(context: TabContext, _page: gr.Blocks) -> None:
+def build(context: TabContext) -> None:
     """Two documents that come anew while somebody looks, and the ways to end sessions."""
     texts = context.texts
     signed_in = document_place()
     with gr.Column(elem_classes="log-panel"), gr.Row(elem_classes="log-head"):
-        constant(context, "people_end.html")
+        constant(context, "people/end.html")
         chosen = gr.Dropdown([], label=texts("Session"), container=False, elem_classes="choice")
         end = gr.Button(texts("End this session"))
         end_all = gr.Button(texts("End all of this person"))
@@ -54,8 +53,6 @@ def build(context: TabContext, _page: gr.Blocks) -> None:
 
     def refresh(request: gr.Request, before: Choices) -> tuple[object, object, object, Choices]:
         """The choice stays untouched while it is the same: somebody may be making one."""
-        if not _may_see(context, request):
-            return "", "", gr.skip(), []
         choices = choices_of(context)
         return (
             render_signed_in(context, own=_scope(request)[SESSION_KEY].id),
@@ -68,7 +65,7 @@ def build(context: TabContext, _page: gr.Blocks) -> None:
         def revoke(
             request: gr.Request, session_id: str | None, before: Choices
         ) -> tuple[object, object, object, Choices]:
-            if _may_see(context, request) and session_id:
+            if session_id:
                 address = str(_scope(request)[ADDRESS_KEY])
                 end_them(context, session_id, user=request.username or "", address=address)
             return refresh(request, before)
@@ -97,7 +94,7 @@ def render_signed_in(context: TabContext, *, own: str) -> str:
         }
         for one in context.sessions.list()
     ]
-    return document(context, "people.html", sessions=sessions)
+    return document(context, "people/sessions.html", sessions=sessions)
 
 
 def render_events(context: TabContext) -> str:
@@ -111,7 +108,7 @@ def render_events(context: TabContext) -> str:
             events.append({"event": event, "what": texts(what), "at": at, "detail": detail})
     except StoreError as error:
         trouble = texts.sentence(error.sentence())
-    return document(context, "people_events.html", events=events, trouble=trouble)
+    return document(context, "people/events.html", events=events, trouble=trouble)
 
 
 def choices_of(context: TabContext) -> Choices:
@@ -144,10 +141,3 @@ def _scope(request: gr.Request) -> Scope:
     """The request's own; Gradio's copy of it holds only what can be written as JSON."""
     assert request.request is not None  # noqa: S101 - each event comes by a request
     return request.request.scope
-
-
-def _may_see(context: TabContext, request: gr.Request) -> bool:
-    return context.may(request.username, Role.ADMIN)
-
-
-TAB = Tab(marked("People"), 80, Role.ADMIN, build)
