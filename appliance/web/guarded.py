@@ -20,7 +20,7 @@ class GuardedBlocks(gr.Blocks):
         options: of Gradio's own.
     """
 
-    def __init__(self, may: Callable[[str | None, Role], bool], **options: Any) -> None:
+    def __init__(self, may: Callable[[str | None, Role], bool], **options: Any) -> None:  # noqa: ANN401 - Gradio's
         super().__init__(**options)
         self._may = may
         self._least: dict[int, Role] = {}
