@@ -31,8 +31,8 @@ from appliance.stores.lock import alone_in
 from appliance.texts import ENGLISH, Languages
 from appliance.web.access.callers import Callers, SignOn
 from appliance.web.access.connections import CONNECTIONS, RESERVE, most_connections
-from appliance.web.access.gate import GatePolicy
 from appliance.web.access.login import Door, Login
+from appliance.web.access.policy import GatePolicy
 from appliance.web.access.reach import Reach
 from appliance.web.access.sessions import Sessions
 from appliance.web.access.tokens import Bearers

@@ -14,8 +14,9 @@ from appliance.readings import StationReading
 from appliance.texts import Languages, Texts, marked
 from appliance.values import Stage
 from appliance.web.access.bodies import PageParts
-from appliance.web.access.gate import Gate, GatePolicy
+from appliance.web.access.gate import Gate
 from appliance.web.access.login import Login
+from appliance.web.access.policy import GatePolicy
 from appliance.web.access.reach import CERTIFICATE_PATH
 from appliance.web.access.sessions import Sessions
 from appliance.web.asgi import Receive, Scope, Send, texts_of

@@ -8,7 +8,9 @@
     script.js      joined into the page's script, with all that it imports
     style.css      joined into the page's style
 
-The folder's name is the tab's key. Its routes lie below /api/KEY.
+The folder's name is the tab's key. Its routes lie below /api/KEY. What `build` writes stands in the
+page of everybody who is signed in; what only some may read is for a handler to bring, which runs
+for the tab's role alone.
 """
 
 from collections.abc import Callable, Mapping

@@ -43,8 +43,8 @@ from appliance.settings.tokens import Token
 from appliance.stores import Audit
 from appliance.texts import ENGLISH, Languages, Texts
 from appliance.values import U8, CameraState, EngineState, FrameStamp, Health
-from appliance.web.access.gate import GatePolicy
 from appliance.web.access.login import Door, Login
+from appliance.web.access.policy import GatePolicy
 from appliance.web.access.reach import Reach
 from appliance.web.access.sessions import Sessions
 from appliance.web.access.tokens import Bearers

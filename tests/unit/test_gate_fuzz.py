@@ -20,7 +20,8 @@ from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
 from appliance.web.access import routes
 from appliance.web.access.bodies import PageParts
-from appliance.web.access.gate import Gate, GatePolicy
+from appliance.web.access.gate import Gate
+from appliance.web.access.policy import GatePolicy
 from appliance.web.access.routes import Audience
 from appliance.web.tab import every_rule
 from tests.support.fakes import Clock, wait_until

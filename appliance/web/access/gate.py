@@ -6,16 +6,11 @@ does an unsafe request come from our own page, have they too many requests open,
 enough and quick enough. Only then does anything else see the request.
 """
 
-import hashlib
-import ipaddress
-import json
-import re
 import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
@@ -28,20 +23,21 @@ from appliance.web.access.bodies import (
     unchanged,
     while_true,
 )
-from appliance.web.access.callers import ADDRESS_KEY, VOUCHED_KEY, Callers, Vouched
+from appliance.web.access.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
 from appliance.web.access.headers import Answered, secured
 from appliance.web.access.joined import Joined
+from appliance.web.access.policy import SAFE_METHODS, GatePolicy, host_called, is_address
+from appliance.web.access.refusals import UNANSWERED, Refusal, answer
 from appliance.web.access.routes import RULES, Audience, Rule, find
 from appliance.web.access.sessions import Session, Sessions
 from appliance.web.access.throttle import network_of
-from appliance.web.access.tokens import Bearers, bearer_of, password_of
+from appliance.web.access.tokens import bearer_of, password_of
 from appliance.web.asgi import (
     App,
     Message,
     Receive,
     Scope,
     Send,
-    cookie_of,
     header,
     note_language,
     read_target,
@@ -52,65 +48,10 @@ from appliance.web.packing import accepts_packed
 SESSION_KEY = "appliance.session"
 TOKEN_KEY = "appliance.token"  # noqa: S105 - the name of a place in the scope
 HOLDER_KEY = "appliance.holder"  # whose share of the server a request takes: a person's, a token's
-SAFE_METHODS = {"GET", "HEAD"}
 SESSION_OVER = 4401
-UNANSWERED = {
-    408: marked("The request came too slowly."),
-    413: marked("The request is too large."),
-    503: marked("The station ends."),
-}
 # Of one person, streams included: a page of Gradio loads some hundred files at once by HTTP/2.
 REQUESTS_AT_A_TIME = 200
 STRANGERS_AT_A_TIME = 40  # requests of one address by whoever is not signed in
-_HOST = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?"
-)
-# Separators, and what needs no code: letters, digits, and `-._~`.
-_RESPELLED = re.compile(rb"%(2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5[CF]|7E)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class GatePolicy:
-    """What the gate needs of the settings.
-
-    Attributes:
-        base_path: "" or as "/cam".
-        hosts: names by which the page may be called, beside addresses and the box's own names.
-        https: a proxy in front speaks TLS.
-        bearers: judges machines' tokens; refuses them all unless told of some.
-        callers: reads who calls; trusts no proxy unless told of one.
-    """
-
-    base_path: str
-    hosts: tuple[str, ...]
-    https: bool
-    bearers: Bearers = field(default_factory=lambda: Bearers((), simple=None, wall_s=lambda: 0.0))
-    callers: Callers = field(default_factory=Callers)
-
-    def cookie_name(self, scope: Scope) -> str:
-        """The session cookie's name for whoever calls; with TLS one that binds it to this host.
-
-        Browsers separate cookies by host, not by port: two stations on one host would sign each
-        other's people out. So the name follows the port that the browser calls. The station's own
-        may be another, and the same in each container; and a copy of its state knows no better.
-        """
-        host = _HOST.fullmatch(header(scope, b"host"))
-        port = (host["port"] or "") if host is not None else ""
-        mark = hashlib.sha256(f"{port}{self.base_path}".encode()).hexdigest()[:8]
-        return f"__Host-appliance-{mark}" if self.https else f"appliance-{mark}"
-
-    def token_of(self, scope: Scope) -> str:
-        """What the session cookie holds; nothing without one."""
-        return cookie_of(scope, self.cookie_name(scope))
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The gate's own answer; its text is noted for the catalog."""
-
-    status: int
-    text: str = ""
-    location: str = ""
 
 
 class Gate:
@@ -163,7 +104,7 @@ class Gate:
             await self._websocket(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = self._path(scope)
+        path = self._policy.path_of(scope)
         rule = find(path, scope["method"], self._rules) if path is not None else None
         nonce = secrets.token_urlsafe(16) if rule is not None and rule.page else ""
         answered = Answered(
@@ -178,7 +119,7 @@ class Gate:
         texts = texts_of(scope)
         if refusal is not None:
             asks = rule is not None and bool(rule.opened_by)
-            await _answer(secure, refusal, texts, asks=asks, as_json=_is_gradios(path))
+            await answer(secure, refusal, texts, asks=asks, as_json=_is_gradios(path))
             return
         assert rule is not None  # noqa: S101 - _refusal answers a request without a rule
         if nonce:
@@ -195,12 +136,12 @@ class Gate:
         with self._counted(scope) as is_fine:
             if not is_fine:
                 refusal = Refusal(429, marked("Too many requests at once."))
-                await _answer(secure, refusal, texts, as_json=_is_gradios(path))
+                await answer(secure, refusal, texts, as_json=_is_gradios(path))
                 return
             status = await call_limited(app, scope, receive, secure, limit=rule.body_limit)
         if status:
             refusal = Refusal(status, UNANSWERED[status])
-            await _answer(secure, refusal, texts, as_json=_is_gradios(path))
+            await answer(secure, refusal, texts, as_json=_is_gradios(path))
 
     def _guarded(self, scope: Scope, rule: Rule) -> App:
         """What lies behind; a page of Gradio is there for the session alone that opened it."""
@@ -209,7 +150,7 @@ class Gate:
 
         async def refuse(scope: Scope, _: Receive, send: Send) -> None:
             refusal = Refusal(403, marked("This page belongs to another session."))
-            await _answer(send, refusal, texts_of(scope), as_json=True)
+            await answer(send, refusal, texts_of(scope), as_json=True)
 
         return self._joined.guarding(self._app, scope[SESSION_KEY], refuse)
 
@@ -231,9 +172,9 @@ class Gate:
                 del self._open[key]
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = self._path(scope)
+        path = self._policy.path_of(scope)
         rule = find(path, "WEBSOCKET", self._rules) if path is not None else None
-        if rule is None or not self._host_is_ours(scope) or not self._same_origin(scope):
+        if rule is None or not self._host_is_ours(scope) or not self._policy.same_origin(scope):
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -257,7 +198,7 @@ class Gate:
         if not self._host_is_ours(scope):
             return Refusal(421, marked("This name is not served here. Set APPLIANCE_WEB__HOSTS."))
         base = self._policy.base_path
-        if base and self._is_base(scope):
+        if base and self._policy.is_base(scope):
             return Refusal(307, location=f"{base}/")  # as people type it
         if bearer_of(scope) and self._policy.token_of(scope):
             return Refusal(400, marked("Send a token or a session, not both."))
@@ -287,7 +228,7 @@ class Gate:
             refusal = self._refusal_of_person(scope, rule)
             if refusal is not None:
                 return refusal
-        if scope["method"] not in SAFE_METHODS and not self._same_origin(scope):
+        if scope["method"] not in SAFE_METHODS and not self._policy.same_origin(scope):
             return Refusal(403, marked("The request did not come from this page."))
         return None
 
@@ -308,33 +249,10 @@ class Gate:
             return Refusal(303, location=f"{self._policy.base_path}/login")
         return Refusal(401, marked("Sign in first."))
 
-    def _is_base(self, scope: Scope) -> bool:
-        is_plain = scope["path"] == self._policy.base_path and not _is_respelled(scope)
-        return is_plain and scope["method"] in SAFE_METHODS
-
-    def _path(self, scope: Scope) -> str | None:
-        """The path below the base path; None outside it, and for one that is spelled otherwise."""
-        path, base = str(scope["path"]), self._policy.base_path
-        if not path.startswith(f"{base}/") or _is_respelled(scope):
-            return None
-        return path[len(base) :]
-
-    def _same_origin(self, scope: Scope) -> bool:
-        """The Origin header must be there and name the host that was called.
-
-        Behind HTTPS no page that came without it is ours: anybody on the way may have made it.
-        """
-        host, origin = header(scope, b"host"), header(scope, b"origin")
-        own = {f"https://{host}"} if self._policy.https else {f"http://{host}", f"https://{host}"}
-        return bool(host) and origin in own
-
     def _host_is_ours(self, scope: Scope) -> bool:
         """Addresses are always fine: to be tricked by DNS takes a name."""
-        host = _HOST.fullmatch(header(scope, b"host"))
-        if host is None:
-            return False
-        name = (host["v6"] or host["name"]).lower().removesuffix(".")
-        return name in self._hosts or _is_address(name)
+        name = host_called(scope)
+        return bool(name) and (name in self._hosts or is_address(name))
 
     def _session(self, scope: Scope) -> Session | None:
         token = self._policy.token_of(scope)
@@ -351,19 +269,6 @@ def _may(session: Session, rule: Rule) -> bool:
     return isinstance(rule.audience, Role) and session.role.covers(rule.audience)
 
 
-def _is_respelled(scope: Scope) -> bool:
-    """Whether a path says by a code what it could say plainly: a proxy's rules may miss it."""
-    return _RESPELLED.search(scope.get("raw_path") or b"") is not None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _securing(scope: Scope, send: Send, answered: Answered) -> Send:
     async def secure(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -378,21 +283,3 @@ def _securing(scope: Scope, send: Send, answered: Answered) -> Send:
 def _is_gradios(path: str | None) -> bool:
     """Whether Gradio's own script asks, which reads nothing but JSON."""
     return path is not None and path.startswith("/ui/gradio_api/")
-
-
-async def _answer(
-    send: Send, refusal: Refusal, texts: Texts, *, asks: bool = False, as_json: bool = False
-) -> None:
-    said = texts(refusal.text) if refusal.text else ""
-    kind, body = b"text/plain; charset=utf-8", said.encode()
-    if as_json:
-        kind, body = b"application/json", json.dumps({"detail": said}).encode()
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    if refusal.status == 408:
-        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
-    if refusal.status == 401 and asks:  # players send theirs only when they are asked
-        headers.append((b"www-authenticate", b'Basic realm="token"'))
-    if refusal.location:
-        headers.append((b"location", refusal.location.encode()))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

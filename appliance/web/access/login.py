@@ -26,7 +26,8 @@ from appliance.settings.secrets import dummy_like, verify_password
 from appliance.stores import Audit
 from appliance.texts import marked
 from appliance.web.access.callers import ADDRESS_KEY, VOUCHED_KEY, Vouched
-from appliance.web.access.gate import SESSION_KEY, TOKEN_KEY, GatePolicy
+from appliance.web.access.gate import SESSION_KEY, TOKEN_KEY
+from appliance.web.access.policy import GatePolicy
 from appliance.web.access.sessions import Sessions
 from appliance.web.access.throttle import Throttle, network_of
 from appliance.web.asgi import header, texts_of
