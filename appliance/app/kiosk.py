@@ -11,10 +11,10 @@ from appliance.app.servers import Server, configuration, listen_on
 from appliance.settings import Kiosk as KioskSettings
 from appliance.settings import Settings
 from appliance.texts import Languages
-from appliance.web.connections import KioskConnection
-from appliance.web.kiosk import KioskKey, kiosk_application
-from appliance.web.live import LiveHub
-from appliance.web.reach import Reach
+from appliance.web.access.connections import KioskConnection
+from appliance.web.access.reach import Reach
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.kiosk import KioskKey, kiosk_application
 from appliance.web.templates import Pages
 
 LOOPBACK = "127.0.0.1"

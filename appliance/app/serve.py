@@ -29,24 +29,22 @@ from appliance.resources import descriptors, raise_descriptors
 from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
 from appliance.stores.lock import alone_in
 from appliance.texts import ENGLISH, Languages
+from appliance.web.access.callers import Callers, SignOn
+from appliance.web.access.connections import CONNECTIONS, RESERVE, most_connections
+from appliance.web.access.login import Door, Login
+from appliance.web.access.policy import GatePolicy
+from appliance.web.access.reach import Reach
+from appliance.web.access.sessions import Sessions
+from appliance.web.access.tokens import Bearers
 from appliance.web.asgi import App
-from appliance.web.bundle import SupportBundle
-from appliance.web.callers import Callers, SignOn
-from appliance.web.connections import CONNECTIONS, RESERVE, most_connections
 from appliance.web.context import TabContext
-from appliance.web.gate import GatePolicy
 from appliance.web.health import serve_health
-from appliance.web.inspecting import Inspecting
-from appliance.web.live import LiveHub
-from appliance.web.login import Door, Login
-from appliance.web.mjpeg import Streams
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.mjpeg import Streams
 from appliance.web.overriding import Overriding
 from appliance.web.problem import problem_application
-from appliance.web.reach import Reach
 from appliance.web.server import WebParts, web_application
-from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from appliance.web.tokens import Bearers
 
 Ends = tuple[LiveHub, Streams, Stores]  # to where pictures and entries go
 
@@ -256,13 +254,18 @@ def _application(
         events=stores.audit.newest,
         reports=pipeline.reports,
         last_update=last_update,
+        inspector=pipeline.inspector,
+        snapshots=pipeline.snapshots,
+        models=frozenset(models_in_use(settings)),
+        station_name=settings.station.name,
+        sidecars=lambda: sidecars_of(settings),
+        redactor=Redactor(settings.secrets()),
     )
     door = Door(stores.audit, time.monotonic_ns, signed_in_before(stores.audit))
     return web_application(
         WebParts(
             policy=policy,
             sessions=stores.sessions,
-            audit=stores.audit,
             login=Login(settings.auth.users, stores.sessions, policy, pages, door),
             hub=hub,
             streams=streams,
@@ -270,16 +273,7 @@ def _application(
             reading=pipeline.station.reading,
             pages=pages,
             tabs=tabs,
-            bundle=SupportBundle(
-                tabs,
-                station_name=settings.station.name,
-                sidecars=lambda: sidecars_of(settings),
-                redactor=Redactor(settings.secrets()),
-            ),
             start_up=pipeline.start_up,
-            inspecting=Inspecting(
-                pipeline.inspector, pipeline.snapshots, frozenset(models_in_use(settings))
-            ),
             overriding=Overriding(pipeline.overrides, stores.audit),
             languages=languages,
         )

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from appliance.errors import ListenError, SettingsError
 from appliance.settings import Web
-from appliance.web.connections import TAKEN_AT_ONCE, WAITING, Connection, tell_errors_of
+from appliance.web.access.connections import TAKEN_AT_ONCE, WAITING, Connection, tell_errors_of
 
 GRACE_S = 2  # for open requests, once told to stop
 MESSAGE_LIMIT = 16 * 1024  # of a viewer's WebSocket messages, bytes

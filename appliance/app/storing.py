@@ -14,7 +14,7 @@ from appliance.settings import Settings, begin_temporary
 from appliance.stores.audit import AuditLog
 from appliance.stores.database import Database
 from appliance.stores.sessions import SessionShelf
-from appliance.web.sessions import Sessions
+from appliance.web.access.sessions import Sessions
 
 JOIN_S = 3.0
 SIGN_INS = 2000  # that a start looks back on

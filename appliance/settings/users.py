@@ -37,6 +37,11 @@ class Role(StrEnum):
     OPERATOR = "operator"
     ADMIN = "admin"
 
+    def covers(self, least: "Role") -> bool:
+        """Whether it may do all that `least` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(least)
+
 
 class User(BaseModel):
     """One person.

@@ -17,7 +17,7 @@ LOGS = {"debug", "info", "warning", "error", "exception", "log", "bind"}
 MAKING = {"__name__", "join", "lower", "upper", "removeprefix"}  # what a text is made by
 NOT_SAID = LOGS | {"setting", "Thread", "compile", "search", "split", "startswith"}
 # SQL, RTSP, headers, Python, our own command line, and what is laid out for a terminal.
-_FOREIGN = re.compile(r"[A-Z]{5,} |[A-Z][\w-]+: |import |appliance |.*   ")
+_FOREIGN = re.compile(r"[A-Z]{5,} |[A-Z][\w-]+: |[\w/]+; \w+=|import |appliance |.*   ")
 Found = tuple[int, str | None, str, list[str]]
 
 

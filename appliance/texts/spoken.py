@@ -14,7 +14,7 @@ from appliance.texts.sentences import MARK, PLACE, Sentences
 ENGLISH = "en"
 UNKNOWN = "–"
 THIN = "\u2009"
-SCRIPTS = "web/static/"  # whose texts a browser needs
+SCRIPT = ".js"  # what is said in one is said by the browser
 LARGEST = 1e12  # of a figure that is written out
 
 
@@ -122,7 +122,7 @@ class Texts:
 
 
 def _is_script(entry: polib.POEntry) -> bool:
-    return any(SCRIPTS in place for place, _ in entry.occurrences)
+    return any(place.endswith(SCRIPT) for place, _ in entry.occurrences)
 
 
 def _forms(entry: polib.POEntry) -> str | list[str]:

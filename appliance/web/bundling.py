@@ -4,6 +4,7 @@ It understands what our own modules say and no more: named imports of each other
 front of a declaration. Each module becomes a function, which gives what it exports.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -12,18 +13,21 @@ _EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) (\w+))
 _UNKNOWN = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
-def joined_modules(entry: Path) -> str:
-    """One script that does what the module `entry` does with all that it imports.
+def joined_modules(*entries: Path) -> str:
+    """One script that does what the modules do, one after the other, with all that they import.
 
     Raises:
         ValueError: a module says what is not understood here, or modules import each other.
     """
     made: dict[Path, str] = {}
-    _join(entry.resolve(), entry.resolve().parent, made, importers=())
+    root = os.path.commonpath([entry.resolve().parent for entry in entries])
+    for entry in entries:
+        if entry.resolve() not in made:
+            _join(entry.resolve(), root, made, importers=())
     return "".join(made.values())
 
 
-def _join(module: Path, root: Path, made: dict[Path, str], importers: tuple[Path, ...]) -> None:
+def _join(module: Path, root: str, made: dict[Path, str], importers: tuple[Path, ...]) -> None:
     """Put `module` into `made`, after all that it imports."""
     if module in importers:
         raise ValueError(f"{module}: it imports itself, by way of others")
@@ -40,5 +44,5 @@ def _join(module: Path, root: Path, made: dict[Path, str], importers: tuple[Path
     body = _EXPORT.sub("", body)
     if unknown := _UNKNOWN.search(body):
         raise ValueError(f"{module}: this is not understood: {unknown[0]}")
-    begin = f"// {module.relative_to(root)}\nconst ${len(made)} = (() => {{\n{''.join(names)}"
+    begin = f"// {os.path.relpath(module, root)}\nconst ${len(made)} = (() => {{\n{''.join(names)}"
     made[module] = f"{begin}{body}\nreturn {{ {exported} }};\n}})();\n"

@@ -1,4 +1,4 @@
-"""What the tabs of the page may show, and to whom. Knows no Gradio, so it is there at once."""
+"""What the tabs of the page may show and ask. Knows no Gradio, so it is there at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,23 @@ from appliance.logs import Ring
 from appliance.pictures import Limits
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import Hour
+from appliance.pipeline.inspector import Inspector
 from appliance.pipeline.overrides import Detecting
+from appliance.pipeline.snapshots import Snapshots
 from appliance.readings import StationReading
+from appliance.redaction import Redactor
 from appliance.settings import Role, Row
 from appliance.stores import Audit
 from appliance.stores.audit import AuditEvent
 from appliance.texts import Texts
-from appliance.web.reach import Reach
-from appliance.web.sessions import Sessions
+from appliance.web.access.reach import Reach
+from appliance.web.access.sessions import Sessions
 from appliance.web.templates import Pages
 
 
 @dataclass(frozen=True, slots=True)
 class TabContext:
-    """What tabs may show.
+    """What tabs may show and ask.
 
     Attributes:
         base: the base path.
@@ -45,6 +48,12 @@ class TabContext:
         reports: the file that tells how the engine of a model in use was verified, by the model's
             name; None where there is none.
         last_update: what became of the newest file in the inbox; None where there was none.
+        inspector: looks at single pictures.
+        snapshots: gives the next pictures of cameras.
+        models: names of those in use.
+        station_name: may be empty.
+        sidecars: texts of the engines' sidecars, by a name for each.
+        redactor: knows the station's secrets.
     """
 
     base: str
@@ -66,12 +75,17 @@ class TabContext:
     events: Callable[[int], Sequence[AuditEvent]]
     reports: Callable[[str], Path | None]
     last_update: Callable[[], UpdateResult | None]
+    inspector: Inspector
+    snapshots: Snapshots
+    models: frozenset[str]
+    station_name: str
+    sidecars: Callable[[], Mapping[str, str]]
+    redactor: Redactor
 
     def may(self, user: str | None, role: Role) -> bool:
         """Whether the person behind an event has at least this role."""
-        order = list(Role)
         held = self.roles.get(user or "")
-        return held is not None and order.index(held) >= order.index(role)
+        return held is not None and held.covers(role)
 
     def report(self, model: str) -> Path | None:
         """The report on the engine of a model in use; None where there is none."""

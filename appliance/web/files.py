@@ -1,7 +1,8 @@
 """The files that our pages load: few, and named after their content.
 
 A browser keeps such a file for good and never asks for it again; changed content has another name.
-They are made once, of the sources in static/, which are served as well, under their own names.
+They are made once: of the sources in static/, which are served as well, under their own names, and
+of what the tabs bring.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from typing_extensions import override
 
+from appliance.web import tabs
 from appliance.web.bundling import joined_modules
 from appliance.web.packing import accepts_packed, pack
 
@@ -79,30 +81,41 @@ def _made(name: str, text: str) -> MadeFile:
 
 
 def _joined(*sources: str) -> str:
-    return "\n".join((STATIC / source).read_text(encoding="utf-8") for source in sources)
+    return _text_of(*(STATIC / source for source in sources))
 
 
-def _modules(entry: str) -> str:
-    return joined_modules(STATIC / entry)
+def _text_of(*sources: Path) -> str:
+    return "\n".join(source.read_text(encoding="utf-8") for source in sources)
+
+
+def _page_script() -> str:
+    return joined_modules(STATIC / "appliance.js", *tabs.files("script.js"))
+
+
+def _page_style() -> str:
+    shared = _joined(
+        "public/tokens.css",
+        "shared/note.css",
+        "appliance.css",
+        "outer/frame.css",
+        "outer/bar.css",
+        "outer/documents.css",
+        "outer/forms.css",
+    )
+    return f"{shared}\n{_text_of(*tabs.files('style.css'))}"
+
+
+def _player_script() -> str:
+    return joined_modules(STATIC / "player.js")
 
 
 _RECIPES: Mapping[str, Callable[[], str]] = {
     "public/first.js": partial(_joined, "public/theme.js", "public/language.js", "public/tab.js"),
     "public/login.js": partial(_joined, "public/login.js"),
     "public/login.css": partial(_joined, "public/tokens.css", "public/login.css"),
-    "page.js": partial(_modules, "appliance.js"),
-    "page.css": partial(
-        _joined,
-        "public/tokens.css",
-        "shared/note.css",
-        "appliance.css",
-        "outer/frame.css",
-        "outer/bar.css",
-        "outer/system.css",
-        "outer/forms.css",
-        "outer/inspect.css",
-    ),
-    "player.js": partial(_modules, "player.js"),
+    "page.js": _page_script,
+    "page.css": _page_style,
+    "player.js": _player_script,
     "player.css": partial(
         _joined,
         "public/tokens.css",

@@ -13,8 +13,8 @@ from appliance.errors import SettingsError
 from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.settings import Detection
 from appliance.stores import Audit
-from appliance.web.callers import ADDRESS_KEY
-from appliance.web.gate import SESSION_KEY
+from appliance.web.access.callers import ADDRESS_KEY
+from appliance.web.access.gate import SESSION_KEY
 from appliance.web.telling import telling
 
 LONGEST_CLASSES = 4000  # letters

@@ -2,21 +2,23 @@
 
 import warnings
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import PlainTextResponse, Response
 
-from appliance.registry import plugins
 from appliance.texts import Languages
 from appliance.web import tabs
+from appliance.web.access.gate import SESSION_KEY
 from appliance.web.asgi import texts_of
 from appliance.web.context import TabContext
 from appliance.web.deferred import place_of
-from appliance.web.gate import SESSION_KEY
+from appliance.web.guarded import GuardedBlocks
 from appliance.web.quieting import quieten_gradio
-from appliance.web.tabs import Tab
+from appliance.web.tab import Tab, known_tabs
 from appliance.web.theme import theme
 
 TITLE = "Vision Appliance"
@@ -55,11 +57,16 @@ def page_application(context: TabContext, languages: Languages) -> FastAPI:
     return app
 
 
-def _blocks(context: TabContext, languages: Languages) -> gr.Blocks:
+def _blocks(context: TabContext, languages: Languages) -> GuardedBlocks:
     """One page of Gradio's for each language; all of it is made with its texts."""
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(SWEEP_S, KEEP_S)
-    ) as blocks:
+    blocks = GuardedBlocks(
+        context.may,
+        title=TITLE,
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(SWEEP_S, KEEP_S),
+    )
+    with blocks:
         blocks.state_session_capacity = PAGES
         for language, texts in languages.all().items():
             place = place_of(language)
@@ -68,25 +75,35 @@ def _blocks(context: TabContext, languages: Languages) -> gr.Blocks:
                 blocks.pages.append((place, language, False))
                 blocks.current_page = place
             _fill(replace(context, texts=texts), blocks)
-    return blocks  # type: ignore[no-any-return] # gradio's context managers are untyped
+    return blocks
 
 
-def _fill(context: TabContext, blocks: gr.Blocks) -> None:
-    found = plugins(tabs, "TAB", Tab).items()
-    known = sorted(found, key=lambda item: item[1].order)
-    first = known[0][1]
+def _fill(context: TabContext, blocks: GuardedBlocks) -> None:
+    known = known_tabs()
+    least = next(iter(known.values())).role
     shown: list[tuple[Tab, gr.Tab]] = []
     with gr.Tabs(elem_classes="pages"):
-        for name, tab in known:
-            title, place = context.texts(tab.title), f"page-{name}"
-            with gr.Tab(title, elem_id=place, visible=tab.role is first.role) as component:
-                tab.build(context, blocks)
+        for key, tab in known.items():
+            title, place = context.texts(tab.title), f"page-{key}"
+            with (
+                gr.Tab(title, elem_id=place, visible=tab.role is least) as component,
+                blocks.handlers_for(tab.role),
+            ):
+                _build(key, context)
             shown.append((tab, component))
 
     def by_role(request: gr.Request) -> list[gr.Tab]:
         return [gr.Tab(visible=context.may(request.username, tab.role)) for tab, _ in shown]
 
-    blocks.load(by_role, outputs=[component for _, component in shown], show_progress="hidden")
+    with blocks.handlers_for(least):
+        blocks.load(by_role, outputs=[component for _, component in shown], show_progress="hidden")
+
+
+def _build(key: str, context: TabContext) -> None:
+    """Make a tab's components; one that stands beside Gradio's part alone has none."""
+    module = f"{tabs.__name__}.{key}.page"
+    if find_spec(module) is not None:
+        import_module(module).build(context)
 
 
 async def _malformed(request: Request, _error: Exception) -> Response:

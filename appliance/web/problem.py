@@ -10,9 +10,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from appliance.settings import Problem
 from appliance.texts import Languages
+from appliance.web.access.plain import secured_application
 from appliance.web.asgi import App, texts_of
 from appliance.web.files import Files
-from appliance.web.plain import secured_application
 from appliance.web.templates import Pages
 
 

@@ -2,40 +2,33 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
-from starlette.responses import (
-    FileResponse,
-    JSONResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-)
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from appliance.errors import StoreError
 from appliance.pipeline.start_up import StartUp
 from appliance.publish.metrics import CONTENT_TYPE, Metrics
 from appliance.readings import StationReading
-from appliance.stores import Audit
-from appliance.texts import Languages, marked
+from appliance.texts import Languages, Texts, marked
 from appliance.values import Stage
+from appliance.web.access.bodies import PageParts
+from appliance.web.access.gate import Gate
+from appliance.web.access.login import Login
+from appliance.web.access.policy import GatePolicy
+from appliance.web.access.reach import CERTIFICATE_PATH
+from appliance.web.access.sessions import Sessions
 from appliance.web.asgi import Receive, Scope, Send, texts_of
-from appliance.web.bodies import PageParts
-from appliance.web.bundle import SupportBundle
-from appliance.web.callers import ADDRESS_KEY
 from appliance.web.context import TabContext
 from appliance.web.deferred import DeferredPage
 from appliance.web.files import Files
-from appliance.web.gate import SESSION_KEY, Gate, GatePolicy
 from appliance.web.importing import import_gradio
-from appliance.web.inspecting import Inspecting
-from appliance.web.live import LiveHub
-from appliance.web.login import Login
-from appliance.web.mjpeg import Streams
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.mjpeg import Streams
+from appliance.web.live.player import player_routes
 from appliance.web.overriding import Overriding
-from appliance.web.packing import packed_page
-from appliance.web.reach import CERTIFICATE_PATH
-from appliance.web.sessions import Sessions
+from appliance.web.tab import every_rule, known_tabs, letters, prefix_of
 from appliance.web.templates import Pages
 
 READ = ["GET", "HEAD"]
@@ -48,24 +41,20 @@ class WebParts:
     Attributes:
         policy: base path, hosts, cookie, token.
         sessions: who is signed in.
-        audit: what people did.
         login: the way in.
         hub: the live view.
         streams: pictures for programs.
         metrics: for Prometheus.
         reading: the station now.
         pages: our own pages.
-        tabs: what the tabs of the Gradio page show.
-        bundle: what a person hands on who asks for help.
+        tabs: what the tabs of the page show and ask.
         start_up: is told when the page is up.
-        inspecting: looks at single pictures.
         overriding: changes what counts as seen.
         languages: in which people read the page.
     """
 
     policy: GatePolicy
     sessions: Sessions
-    audit: Audit
     login: Login
     hub: LiveHub
     streams: Streams
@@ -73,9 +62,7 @@ class WebParts:
     reading: Callable[[], StationReading]
     pages: Pages
     tabs: TabContext
-    bundle: SupportBundle
     start_up: StartUp
-    inspecting: Inspecting
     overriding: Overriding
     languages: Languages
 
@@ -95,11 +82,15 @@ def web_application(parts: WebParts) -> Gate:
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.include_router(parts.login.router(), prefix=base)
-    app.include_router(parts.inspecting.router(), prefix=base)
     app.include_router(parts.overriding.router(), prefix=base)
     app.include_router(parts.streams.router(), prefix=base)
     app.include_router(_own_routes(parts), prefix=base)
-    app.include_router(_file_routes(parts), prefix=base)
+    app.include_router(_certificate_route(parts), prefix=base)
+    known = known_tabs()
+    app.include_router(player_routes(parts.pages, known), prefix=base)
+    for key, tab in known.items():
+        if tab.router is not None:
+            app.include_router(tab.router(parts.tabs), prefix=f"{base}{prefix_of(key)}")
     app.mount(f"{base}/static", Files())
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,16 +98,17 @@ def web_application(parts: WebParts) -> Gate:
         chosen = page if str(scope.get("path", "")).startswith(f"{base}/ui/") else app
         await chosen(scope, receive, send)
 
+    def page_parts(texts: Texts) -> PageParts:
+        render = partial(parts.pages.render, texts=texts, tabs=known, letters=letters(known))
+        return PageParts(head=render("head.html"), top=render("top.html"), end=render("end.html"))
+
     return Gate(
         dispatch,
         parts.policy,
         parts.sessions,
         languages=parts.languages,
-        page_parts=lambda texts: PageParts(
-            head=parts.pages.render("head.html", texts),
-            top=parts.pages.render("top.html", texts),
-            end=parts.pages.render("live.html", texts),
-        ),
+        page_parts=page_parts,
+        rules=every_rule(),
     )
 
 
@@ -134,11 +126,6 @@ def _own_routes(parts: WebParts) -> APIRouter:
     @router.api_route("/", methods=READ)
     async def home() -> Response:
         return RedirectResponse(f"{base}/ui/", status_code=303)
-
-    @router.api_route("/player", methods=READ)
-    async def show_player(request: Request) -> Response:
-        text = parts.pages.render("player.html", texts_of(request.scope), places=())
-        return packed_page(request.scope, text)
 
     @router.api_route("/api/health", methods=READ)
     async def health() -> Response:
@@ -161,19 +148,6 @@ def _own_routes(parts: WebParts) -> APIRouter:
         """Not `async`: in a thread of its own, since it asks the disk and the process table."""
         return Response(parts.metrics.render(), media_type=CONTENT_TYPE)
 
-    @router.api_route("/api/support-bundle", methods=["GET"])
-    def support_bundle(request: Request) -> Response:
-        """Not `async`: in a thread of its own, since it reads files and packs."""
-        made = parts.bundle.make()
-        user, address = request.scope[SESSION_KEY].user, request.scope[ADDRESS_KEY]
-        parts.audit.note("export", user=user, address=address, detail=made.name)
-        disposition = f'attachment; filename="{made.name}"'
-        return Response(
-            made.content,
-            media_type="application/zip",
-            headers={"Content-Disposition": disposition},
-        )
-
     @router.websocket("/live")
     async def live(socket: WebSocket) -> None:
         await parts.hub.serve(socket)
@@ -181,21 +155,8 @@ def _own_routes(parts: WebParts) -> APIRouter:
     return router
 
 
-def _file_routes(parts: WebParts) -> APIRouter:
+def _certificate_route(parts: WebParts) -> APIRouter:
     router = APIRouter()
-
-    @router.api_route("/engines/{model}/report", methods=READ)
-    def engine_report(request: Request, model: str) -> Response:
-        """Not `async`: in a thread of its own, since it reads a file.
-
-        The name is looked up among the models in use; it never becomes a path.
-        """
-        in_use = {engine.model for engine in parts.reading().engines}
-        path = parts.tabs.report(model) if model in in_use else None
-        if path is None:
-            texts = texts_of(request.scope)
-            return PlainTextResponse(texts("This model has no report."), status_code=404)
-        return FileResponse(path, media_type="text/html; charset=utf-8")
 
     @router.api_route(CERTIFICATE_PATH, methods=READ)
     def authority(request: Request) -> Response:

@@ -5,13 +5,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from appliance.texts import Texts
+from appliance.web import tabs
 from appliance.web.files import made_files
 
 HERE = Path(__file__).parent
 
 
 class Pages:
-    """Renders the templates in pages/, where `_` and `plural` say the texts.
+    """Renders the templates in pages/ and, named with their folder, those of the tabs.
+
+    In them `_` and `plural` say the texts.
 
     `file("page.js")` is where a file of `appliance.web.files` lies.
 
@@ -23,7 +26,9 @@ class Pages:
 
     def __init__(self, *, base: str, station_name: str, version: str) -> None:
         self._environment = Environment(
-            loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined
+            loader=FileSystemLoader([HERE / "pages", *tabs.__path__]),
+            autoescape=True,
+            undefined=StrictUndefined,
         )
         self._common = {"base": base, "station_name": station_name, "version": version}
         self._environment.globals["file"] = lambda name: f"{base}/static/{made_files()[name].place}"

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -143,7 +145,7 @@ def joined(ask, config, payload):
     """Every event of the page, sent with the payload in place of each input; what came back."""
     told = ""
     for event in config["dependencies"]:
-        session = f"s{event['id']}"
+        session = token_hex(5)  # a page of the caller's own
         body = {
             "data": [payload] * len(event["inputs"]),
             "fn_index": event["id"],
@@ -175,6 +177,24 @@ def test_no_event_makes_the_station_fetch_or_read(station, canary):
             assert "process_completed" in told
             assert "root:x:" not in told
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("user", "documents"),
+    [
+        ("vera", set()),
+        ("ada", {"overview", "log", "fixed", "people", "events"}),
+    ],
+)
+def test_an_event_that_is_called_by_hand_brings_what_the_persons_tabs_show(
+    station, user, documents
+):
+    """Each event of the page, over the real queue: a hidden tab is closed as well."""
+    headers = {"cookie": station.sign_in(user), "origin": station.origin}
+    with httpx.Client(base_url=station.url, headers=headers, timeout=SLOW_S, **PLAIN) as client:
+        told = joined(client.request, client.get("/ui/config").json(), None)
+    assert "process_completed" in told
+    assert set(re.findall(r'data-document=\\"(\w+)', told)) == documents
 
 
 def test_a_stranger_cannot_send_events(station):

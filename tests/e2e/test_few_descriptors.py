@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.web.connections import CONNECTIONS, RESERVE
+from appliance.web.access.connections import CONNECTIONS, RESERVE
 from tests.support.process import TOKEN, started, station_environ, write_clip
 
 pytestmark = pytest.mark.slow

@@ -321,7 +321,7 @@ def test_a_viewer_sees_no_such_tab_and_may_not_ask(station):
         statuses = seen.page.evaluate(
             """async () => Promise.all([
                 ["POST", "/cam/api/inspect?model=bright-spots&confidence=0.5"],
-                ["GET", "/cam/api/cameras/gate/picture"],
+                ["GET", "/cam/api/inspect/cameras/gate"],
                 ["POST", "/cam/api/override"],
                 ["DELETE", "/cam/api/override"],
             ].map(async ([method, path]) => (await fetch(path, { method })).status))"""

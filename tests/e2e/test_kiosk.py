@@ -129,7 +129,7 @@ def test_nobody_else_gets_there(kiosk, cookie, header):
 
 
 @pytest.mark.parametrize(
-    "path", ["/ui/", "/login", "/metrics", "/api/ready", "/api/support-bundle"]
+    "path", ["/ui/", "/login", "/metrics", "/api/ready", "/api/system/support-bundle"]
 )
 def test_nothing_else_is_there(kiosk, cookie, path):
     """No page, no figures, no bundle: only the picture."""

@@ -157,7 +157,7 @@ def test_system_leads_to_the_report_on_the_engine(station):
             link.click()
         report = popup.value
         report.get_by_role("heading", name="fp32, unproven").wait_for(timeout=SETTLED_MS)
-        assert report.url == f"{station.url}/engines/bright-spots/report"
+        assert report.url == f"{station.url}/api/system/reports/bright-spots"
         # Its style is let in: a cell of the facts, and not the browser's own look.
         assert report.evaluate("getComputedStyle(document.querySelector('dl')).display") == "grid"
         assert report.evaluate("self.origin") == "null"

@@ -15,7 +15,7 @@ import pytest
 
 from appliance.settings.model import MOST_PICTURE_MB, Inspect
 from appliance.settings.tokens import TokenScope, new_token
-from appliance.web.routes import RULES
+from appliance.web.tab import every_rule
 from tests.support.browser import (
     CHROMIUM,
     SETTLED_MS,
@@ -205,10 +205,10 @@ def use_system(page, url: str) -> None:
         page.get_by_role("link", name=f"Report on {MODEL}").click()
     report = popup.value
     report.get_by_role("heading", name="fp32, unproven").wait_for(timeout=SETTLED_MS)
-    assert report.url == f"{url}/engines/{MODEL}/report"
+    assert report.url == f"{url}/api/system/reports/{MODEL}"
     with page.expect_download() as download:
         page.get_by_role("link", name="Support bundle").click()
-    assert download.value.url == f"{url}/api/support-bundle"
+    assert download.value.url == f"{url}/api/system/support-bundle"
     with zipfile.ZipFile(download.value.path()) as archive:
         assert "station.json" in archive.namelist()
 
@@ -381,7 +381,7 @@ def test_the_process_has_called_nobody(station):
 
 def test_proxies_let_through_what_the_station_takes():
     """The station's own limits are the ones that are met, with their own answers."""
-    largest = max(rule.body_limit for rule in RULES)
+    largest = max(rule.body_limit for rule in every_rule())
     (nginx_mb,) = re.findall(r"client_max_body_size (\d+)m;", NGINX_CONF.read_text())
     (caddy_mb,) = re.findall(r"max_size (\d+)MB", CADDYFILE.read_text())
     assert int(nginx_mb) * 10**6 > largest

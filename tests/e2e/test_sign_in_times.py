@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from appliance.settings.secrets import normalized
-from appliance.web.throttle import FREE
+from appliance.web.access.throttle import FREE
 from tests.support.process import PASSWORD, PLAIN, started, station_environ
 
 pytestmark = pytest.mark.slow

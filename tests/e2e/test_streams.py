@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from appliance.settings.tokens import TokenScope, new_token
-from appliance.web.connections import UNREAD_S, UNSENT_BYTES
+from appliance.web.access.connections import UNREAD_S, UNSENT_BYTES
 from tests.support.metrics import families_of
 from tests.support.process import PLAIN, TOKEN, seeing, started, station_environ, write_clip
 from tests.support.streams import HELD_BACK_S, parts_of, read_parts
@@ -79,7 +79,7 @@ def test_a_stream_is_pictures_with_their_boxes(station):
     assert min(white_lines(part.pixels) for part in parts) > 200
     assert max(part.age_s for part in parts) < HELD_BACK_S
     cookie = {"cookie": station.sign_in("ada")}
-    plain = httpx.get(f"{station.url}/api/cameras/gate/picture", headers=cookie).content
+    plain = httpx.get(f"{station.url}/api/inspect/cameras/gate", headers=cookie).content
     assert white_lines(cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_COLOR)) < 20
 
 

@@ -76,7 +76,7 @@ def bundle(station):
     cookie = station.sign_in()
 
     def download():
-        answer = station.get("/api/support-bundle", Cookie=cookie)
+        answer = station.get("/api/system/support-bundle", Cookie=cookie)
         assert answer.status_code == 200, answer.text
         rates = [float(row["fps"] or 0) for row in hour(answer.content) if row["camera"] == "gate"]
         return answer.content if any(rates) else None
@@ -119,13 +119,13 @@ def test_only_admins_get_it(station):
     """A viewer and an operator are refused, a stranger must sign in."""
     for user in ("otto", "vera"):
         cookie = station.sign_in(user)
-        assert station.get("/api/support-bundle", Cookie=cookie).status_code == 403
-    assert station.get("/api/support-bundle").status_code == 401
-    to_login = station.get("/api/support-bundle", Accept="text/html")
+        assert station.get("/api/system/support-bundle", Cookie=cookie).status_code == 403
+    assert station.get("/api/system/support-bundle").status_code == 401
+    to_login = station.get("/api/system/support-bundle", Accept="text/html")
     assert to_login.status_code == 303
 
 
 def test_the_download_is_in_the_log_by_name(station):
     """Who took the station's insides home is written down."""
-    station.get("/api/support-bundle", Cookie=station.sign_in())
+    station.get("/api/system/support-bundle", Cookie=station.sign_in())
     assert "audit: export user=ada address=127.0.0.1" in station.log.read_text()

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,20 @@ def every_endpoint(web: Web) -> list[tuple[str, str]]:
     """Method and path of each, with "x" for what a path leaves open."""
     parts = inspect.getclosurevars(web.app._app).nonlocals
     return sorted({*endpoints(parts["app"]), *endpoints(parts["page"]._page)})
+
+
+def every_handler(web: Web) -> Iterator[Callable[..., Any]]:
+    """The functions behind our own routes."""
+    yield from handlers(inspect.getclosurevars(web.app._app).nonlocals["app"])
+
+
+def handlers(router: Any) -> Iterator[Callable[..., Any]]:
+    """The same below one router."""
+    for route in router.routes:
+        if hasattr(route, "endpoint"):
+            yield route.endpoint
+        elif hasattr(route, "original_router"):
+            yield from handlers(route.original_router)
 
 
 def endpoints(router: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -43,20 +43,18 @@ from appliance.settings.tokens import Token
 from appliance.stores import Audit
 from appliance.texts import ENGLISH, Languages, Texts
 from appliance.values import U8, CameraState, EngineState, FrameStamp, Health
+from appliance.web.access.login import Door, Login
+from appliance.web.access.policy import GatePolicy
+from appliance.web.access.reach import Reach
+from appliance.web.access.sessions import Sessions
+from appliance.web.access.tokens import Bearers
 from appliance.web.asgi import App, Message
-from appliance.web.bundle import SupportBundle
 from appliance.web.context import TabContext
-from appliance.web.gate import GatePolicy
-from appliance.web.inspecting import Inspecting
-from appliance.web.live import LiveHub
-from appliance.web.login import Door, Login
-from appliance.web.mjpeg import Streams
+from appliance.web.live.hub import LiveHub
+from appliance.web.live.mjpeg import Streams
 from appliance.web.overriding import Overriding
-from appliance.web.reach import Reach
 from appliance.web.server import WebParts, web_application
-from appliance.web.sessions import Sessions
 from appliance.web.templates import Pages
-from appliance.web.tokens import Bearers
 from tests.support.fakes import Clock, MemoryShelf, wait_until
 
 HOST = "127.0.0.1:8080"
@@ -264,11 +262,11 @@ def make_web(
         ca_file=ca_file,
         sessions=sessions,
         audit=audit,
+        looking=looking,
     )
     parts = WebParts(
         policy=settled,
         sessions=sessions,
-        audit=audit,
         login=Login(people, sessions, settled, pages, Door(audit, clock)),
         hub=hub,
         streams=streams,
@@ -276,15 +274,7 @@ def make_web(
         reading=lambda: reading,
         pages=pages,
         tabs=tabs,
-        bundle=SupportBundle(
-            tabs, station_name="Hall 3", sidecars=lambda: {"m/1": "{}"}, redactor=Redactor()
-        ),
         start_up=StartUp(lambda: 6.1),
-        inspecting=Inspecting(
-            Inspector(looking, limits=lambda: LIMITS),
-            Snapshots(frozenset({"gate", "dock"})),
-            frozenset({"bright-spots"}),
-        ),
         overriding=Overriding(
             Overrides(USUAL, judge_by=judge_by, labels=frozenset, wall_s=lambda: NOW_S), audit
         ),
@@ -341,6 +331,7 @@ def tab_context(
     audit: Audit | None = None,
     texts: Texts = ENGLISH_TEXTS,
     last_update: UpdateResult | None = None,
+    looking: Inspect = no_engine,
 ) -> TabContext:
     """What the tabs show of `reading`."""
     return TabContext(
@@ -363,6 +354,12 @@ def tab_context(
         events=lambda _count: (),
         reports=reports,
         last_update=lambda: last_update,
+        inspector=Inspector(looking, limits=lambda: LIMITS),
+        snapshots=Snapshots(frozenset({"gate", "dock"})),
+        models=frozenset({"bright-spots"}),
+        station_name="Hall 3",
+        sidecars=lambda: {"m/1": "{}"},
+        redactor=Redactor(),
     )
 
 

@@ -18,7 +18,7 @@ from appliance.readings import PictureReading
 from appliance.redaction import Redactor
 from appliance.settings import Role
 from appliance.values import Drop, Skip
-from appliance.web.bundle import CUT, LONGEST_MEMBER, SupportBundle
+from appliance.web.tabs.system.bundle import CUT, LONGEST_MEMBER, SupportBundle
 from appliance.web.templates import Pages
 from tests.support.fakes import Clock
 from tests.support.secrecy import found_in_zip, spellings
@@ -146,7 +146,7 @@ def test_a_bundle_stays_small_whatever_is_logged():
 
 def test_an_admin_downloads_it():
     """As a file to keep, which no cache keeps."""
-    answer = make_web().ask("GET", "/api/support-bundle", role=Role.ADMIN)
+    answer = make_web().ask("GET", "/api/system/support-bundle", role=Role.ADMIN)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/zip"
     assert answer.headers["content-disposition"].startswith('attachment; filename="support-hall-3-')
@@ -158,12 +158,12 @@ def test_an_admin_downloads_it():
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 def test_others_are_refused(role):
     """Whoever sees the page does not take the station's insides home."""
-    assert make_web().ask("GET", "/api/support-bundle", role=role).status_code == 403
+    assert make_web().ask("GET", "/api/system/support-bundle", role=role).status_code == 403
 
 
 def test_a_stranger_is_sent_to_sign_in():
     """A browser goes to the form, anything else learns that it must sign in."""
     web = make_web()
-    assert web.ask("GET", "/api/support-bundle").status_code == 401
-    browser = web.ask("GET", "/api/support-bundle", headers={"accept": "text/html"})
+    assert web.ask("GET", "/api/system/support-bundle").status_code == 401
+    browser = web.ask("GET", "/api/system/support-bundle", headers={"accept": "text/html"})
     assert (browser.status_code, browser.headers["location"]) == (303, "/login")

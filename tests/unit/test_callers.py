@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from appliance.settings import Role, SettingsProblems, load
-from appliance.web.callers import ADDRESS_KEY, CAPACITY, VOUCHED_KEY, Callers, SignOn, Vouched
-from appliance.web.gateways import gateways
+from appliance.web.access.callers import (
+    ADDRESS_KEY,
+    CAPACITY,
+    VOUCHED_KEY,
+    Callers,
+    SignOn,
+    Vouched,
+)
+from appliance.web.access.gateways import gateways
 from tests.support.web import PASSWORDS, make_web
 
 PROXY = "10.0.0.5"
@@ -191,8 +198,8 @@ def test_whom_the_proxy_has_signed_in_never_sees_the_form(web):
     assert '<meta http-equiv="refresh" content="0; url=/ui/">' in answer.text
     with_cookie = {"cookie": cookie_of(answer), **grace}
     assert web.ask("GET", "/player", headers=with_cookie).status_code == 200
-    assert web.ask("GET", "/engines/x/report", headers=with_cookie).status_code == 404
-    assert web.ask("GET", "/api/support-bundle", headers=with_cookie).status_code == 403
+    assert web.ask("GET", "/api/system/reports/x", headers=with_cookie).status_code == 404
+    assert web.ask("GET", "/api/system/support-bundle", headers=with_cookie).status_code == 403
     assert web.audit.notes == [("sign_in", "grace", "127.0.0.1", "by the proxy")]
 
 

@@ -15,7 +15,7 @@ from websockets.sync.client import connect as open_socket
 
 from appliance.app.servers import configuration
 from appliance.settings import Role
-from appliance.web import bodies, connections
+from appliance.web.access import bodies, connections
 from tests.support.fakes import wait_until
 from tests.support.web import make_web, serving
 

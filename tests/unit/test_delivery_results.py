@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from appliance.delivery.results import KEPT, MOST_BYTES, RESULTS, UpdateResult, last_update, record
-from appliance.web.tabs.system import render_fixed
+from appliance.web.tabs.system.page import render_fixed
 from appliance.web.templates import Pages
 from tests.support.web import tab_context
 

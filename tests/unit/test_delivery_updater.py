@@ -15,7 +15,7 @@ from appliance.delivery.journal import Entry, Journal, Step
 from appliance.delivery.snapshot import OwnersState
 from appliance.errors import DeliveryError
 from appliance.stores.form import NAME, form_of
-from appliance.web.tabs.system import render_fixed
+from appliance.web.tabs.system.page import render_fixed
 from appliance.web.templates import Pages
 from tests.support.bundles import Keys
 from tests.support.updates import Box, DirectState, rows_in, write_database, write_release

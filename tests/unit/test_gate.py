@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from appliance.settings import Role
-from appliance.web import gate
+from appliance.web.access import gate
 from tests.support.routes import every_endpoint
 from tests.support.web import IDLE_S, LONGEST_S, ORIGIN, TOKEN, bearers, make_web, whole_web
 
@@ -407,7 +407,7 @@ def test_encoded_paths_do_not_pass_as_something_else(web, raw):
 
 def respelled():
     """Paths of real routes with one letter or separator by its code, and the role they want."""
-    for path in ("/api/support-bundle", "/ui/config", "/player"):
+    for path in ("/api/system/support-bundle", "/ui/config", "/player"):
         for at, letter in enumerate(path[1:], 1):
             yield f"{path[:at]}%{ord(letter):02x}{path[at + 1 :]}"
     yield from ("/api%2Fsupport-bundle", "/api%5csupport-bundle", "/%70layer", "/pl%61yer")

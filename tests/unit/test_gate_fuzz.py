@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope
-from appliance.web.bodies import PageParts
-from appliance.web.gate import Gate, GatePolicy
-from appliance.web.routes import Audience, find
+from appliance.web.access import routes
+from appliance.web.access.bodies import PageParts
+from appliance.web.access.gate import Gate
+from appliance.web.access.policy import GatePolicy
+from appliance.web.access.routes import Audience
+from appliance.web.tab import every_rule
 from tests.support.fakes import Clock, wait_until
 from tests.support.web import LANGUAGES, bearers, make_sessions
 
@@ -29,6 +32,7 @@ HOST = "127.0.0.1:8080"
 ORIGIN = f"http://{HOST}"
 RANK = [Role.VIEWER, Role.OPERATOR, Role.ADMIN]
 CALLERS = [None, "expired", "token", *RANK]
+RULES = every_rule()
 KNOWN_PATHS = [
     "/",
     "/login",
@@ -96,6 +100,11 @@ class Reached:
         await send({"type": "http.response.body", "body": b"<script></head>"})
 
 
+def find(path, method):
+    """The rule among all that there are."""
+    return routes.find(path, method, RULES)
+
+
 class House:
     """A gate with the application behind it, and a session of each role."""
 
@@ -116,6 +125,7 @@ class House:
             sessions,
             languages=LANGUAGES,
             page_parts=lambda _texts: PageParts("<link>", "<header>", "<iframe>"),
+            rules=RULES,
         )
 
     def headers_of(self, caller):

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from appliance.settings import Role
+from appliance.web.access.headers import Answered, secured
 from appliance.web.files import made_files
-from appliance.web.headers import Answered, secured
 from tests.support.web import ORIGIN, TOKEN, make_web, whole_web
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -140,7 +140,7 @@ def test_a_report_may_do_nothing_but_lie_there(tmp_path):
     report = tmp_path / "report.html"
     report.write_text("<script>alert(1)</script>", encoding="utf-8")
     web = make_web(reports=lambda _model: report)
-    answer = web.ask("GET", "/engines/bright-spots/report", role=Role.OPERATOR)
+    answer = web.ask("GET", "/api/system/reports/bright-spots", role=Role.OPERATOR)
     assert answer.status_code == 200
     assert answer.headers["content-security-policy"] == (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"

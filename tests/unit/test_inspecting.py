@@ -6,6 +6,7 @@ import json
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
+from types import MethodType
 
 import cv2
 import httpx
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from appliance.settings import Role
-from appliance.web import inspecting as inspecting_module
+from appliance.web.tabs.inspect import routes as inspecting_module
 from tests.support.fakes import counted_lease, result_of, wait_until
 from tests.support.people import blank_png, encoded, upright
+from tests.support.routes import every_handler
 from tests.support.web import ORIGIN, make_web
 from tests.unit.test_inspector import done, seen
 
@@ -27,13 +29,23 @@ PICTURE = encoded(upright(), "PNG")
 def looking(inspect=lambda *_: done(seen((1, 2, 33.3, 44, 0.87654), (0, 0, 9, 9, 0.1))), **options):
     """The web application with an inspector at work."""
     web = make_web(looking=inspect, **options)
-    inspector = web.parts.inspecting._inspector
+    inspector = web.parts.tabs.inspector
     inspector.start()
     try:
         yield web
     finally:
         inspector.stop()
         assert inspector.join(10)
+
+
+def inspecting_of(web):
+    """What the routes of the tab ask."""
+    return next(
+        handler.__wrapped__.__self__
+        for handler in every_handler(web)
+        if isinstance(getattr(handler, "__wrapped__", None), MethodType)
+        and isinstance(handler.__wrapped__.__self__, inspecting_module.Inspecting)
+    )
 
 
 def test_a_picture_in_and_json_out():
@@ -71,7 +83,7 @@ def test_a_picture_in_and_json_out():
     ("method", "path"),
     [
         ("POST", ASK),
-        ("GET", "/api/cameras/gate/picture"),
+        ("GET", "/api/inspect/cameras/gate"),
         ("POST", "/api/override"),
         ("DELETE", "/api/override"),
     ],
@@ -146,7 +158,7 @@ def test_a_file_that_is_too_large_is_refused_by_what_it_says_and_by_what_it_is()
 def test_an_engine_that_is_not_there_yet_says_so():
     """A person hears why and when, and waits for nothing."""
     web = make_web()
-    inspector = web.parts.inspecting._inspector
+    inspector = web.parts.tabs.inspector
     inspector.start()
     answer = web.post(ASK, role=Role.OPERATOR, content=PICTURE)
     inspector.stop()
@@ -172,7 +184,7 @@ def test_too_many_at_once_are_told_to_come_again(monkeypatch):
 def test_one_person_takes_no_other_persons_place():
     """What one sends, however much, counts as theirs."""
     with looking() as web:
-        under_way = web.parts.inspecting._under_way
+        under_way = inspecting_of(web)._under_way
         under_way["somebody else"] = inspecting_module.ONE_LIMIT
         assert web.post(ASK, role=Role.OPERATOR, content=PICTURE).status_code == 200
         under_way["a third one"] = inspecting_module.ALL_LIMIT - inspecting_module.ONE_LIMIT
@@ -224,13 +236,13 @@ def test_who_goes_away_takes_the_question_along():
         asyncio.run(leave())
         assert answers[0]["status"] == inspecting_module.GONE
         wait_until(never.cancelled)
-        assert not web.parts.inspecting._under_way
+        assert not inspecting_of(web)._under_way
 
 
 def test_a_cameras_next_picture_comes_as_a_jpeg():
     """What the camera sends from now on, not what it sent before somebody asked."""
     with looking() as web:
-        snapshots = web.parts.inspecting._snapshots
+        snapshots = web.parts.tabs.snapshots
         lease, _ = counted_lease(np.full((48, 64, 3), (10, 100, 200), np.uint8))
 
         async def ask():
@@ -238,7 +250,7 @@ def test_a_cameras_next_picture_comes_as_a_jpeg():
             headers = {"cookie": web.cookie(Role.OPERATOR)}
             async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
                 asked = asyncio.create_task(
-                    client.get("/api/cameras/gate/picture", headers=headers)
+                    client.get("/api/inspect/cameras/gate", headers=headers)
                 )
                 await asyncio.to_thread(wait_until, lambda: snapshots._waiting["gate"])
                 snapshots.offer(result_of("gate", lease), lease)
@@ -254,10 +266,10 @@ def test_a_camera_that_sends_nothing_is_told(monkeypatch):
     """Nobody waits for ever, and Live knows more."""
     monkeypatch.setattr(inspecting_module, "CAMERA_S", 0.02)
     with looking() as web:
-        answer = web.ask("GET", "/api/cameras/gate/picture", role=Role.OPERATOR)
+        answer = web.ask("GET", "/api/inspect/cameras/gate", role=Role.OPERATOR)
         assert answer.status_code == 504
         assert answer.json()["error"] == "The camera sends no picture now."
-        other = web.ask("GET", "/api/cameras/cellar/picture", role=Role.OPERATOR)
+        other = web.ask("GET", "/api/inspect/cameras/cellar", role=Role.OPERATOR)
         assert other.json()["error"] == "There is no such camera."
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from appliance.settings import Role
-from appliance.web import joined as module
-from appliance.web.joined import Joined
+from appliance.web.access import joined as module
+from appliance.web.access.joined import Joined
 from tests.support.fakes import Clock
 from tests.support.web import IDLE_S, ORIGIN, make_sessions, make_web
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from appliance.texts import Languages
-from appliance.web.kiosk import BODY_BYTES, COOKIE, KioskKey, kiosk_application
+from appliance.web.live.kiosk import BODY_BYTES, COOKIE, KioskKey, kiosk_application
 from appliance.web.templates import Pages
 
 KEY = "a-key-of-the-tests-with-32-letters-or-more"

@@ -85,7 +85,7 @@ class Served:
 
 @pytest.fixture
 def served(monkeypatch):
-    monkeypatch.setattr("appliance.web.live.READING_PERIOD_S", READING_PERIOD_S)
+    monkeypatch.setattr("appliance.web.live.hub.READING_PERIOD_S", READING_PERIOD_S)
     web = make_web(viewers=3)
     config = server_config()
     config.app, config.lifespan = (
@@ -296,7 +296,7 @@ def test_a_session_that_is_ended_ends_its_live_views_and_no_other(served, end):
 @pytest.mark.slow
 def test_a_client_that_reads_nothing_does_not_outlive_its_session(served, monkeypatch):
     """The server waits for it to read a picture, and gives up as soon as its session is over."""
-    monkeypatch.setattr("appliance.web.live.SEND_TIMEOUT_S", 1000.0)
+    monkeypatch.setattr("appliance.web.live.hub.SEND_TIMEOUT_S", 1000.0)
     viewer = served.watch("gate", max_queue=1, close_timeout=0.1)  # its socket is read no further
     sent = 0
 
@@ -343,7 +343,7 @@ def test_a_station_that_goes_tells_its_viewers(served):
 @pytest.mark.slow
 def test_a_client_that_asks_and_never_reads_is_dropped(served, monkeypatch):
     """Who acknowledges what it does not read cannot make the server hold pictures for it."""
-    monkeypatch.setattr("appliance.web.live.SEND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("appliance.web.live.hub.SEND_TIMEOUT_S", 0.5)
     viewer = served.watch("gate", max_queue=1, close_timeout=0.1)  # its socket is read no further
     sequence = 0
 

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from appliance.errors import ApplianceError
 from appliance.settings import Role, User
-from appliance.web import login
-from appliance.web.callers import Callers
-from appliance.web.throttle import FREE
+from appliance.web.access import login
+from appliance.web.access.callers import Callers
+from appliance.web.access.throttle import FREE
 from tests.support.web import ORIGIN, PASSWORDS, make_web
 
 

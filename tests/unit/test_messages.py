@@ -12,7 +12,7 @@ from appliance.pipeline.encoder import LivePicture
 from appliance.predictions import Instances, Result
 from appliance.readings import OverrideReading
 from appliance.values import EngineState, FrameStamp, Health
-from appliance.web.messages import picture_message, station_message
+from appliance.web.live.messages import picture_message, station_message
 from tests.support.web import CAMERA, ENGINE, ENGLISH_TEXTS, READING
 
 

@@ -13,7 +13,7 @@ from appliance.app.servers import configuration
 from appliance.pipeline import encoder as encoder_module
 from appliance.settings import Role
 from appliance.settings.tokens import TokenScope, new_token
-from appliance.web.tokens import Bearers
+from appliance.web.access.tokens import Bearers
 from tests.support.fakes import counted_lease, result_of, wait_until
 from tests.support.streams import parts_of
 from tests.support.web import NOW_S, make_web, serving

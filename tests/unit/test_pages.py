@@ -10,6 +10,7 @@ import pytest
 from appliance.texts import Languages
 from appliance.values import CameraState
 from appliance.web.files import made_files
+from appliance.web.tab import known_tabs, letters
 from appliance.web.templates import Pages
 
 WEB = Path(__file__).parents[2] / "appliance" / "web"
@@ -21,6 +22,7 @@ PROBLEM = {
     "expected": "APPLIANCE_CAMERAS__DOCK__URL (nearest known name)",
     "example": "rtsp://camera-7.lan:554/stream1",
 }
+TABS = known_tabs()
 CONTEXT = {
     "base": "/cam",
     "station_name": HOSTILE,
@@ -32,14 +34,17 @@ CONTEXT = {
     "person": HOSTILE,
     "sign_on": "",
     "places": [],
+    "tabs": TABS,
+    "letters": letters(TABS),
+    "shortcuts": [{"key": "L", "title": HOSTILE}],
     "problems": [PROBLEM, {**dict.fromkeys(PROBLEM, HOSTILE), "example": ""}],
 }
 PAGES = [
+    "end.html",
     "entered.html",
     "head.html",
     "header.html",
     "login.html",
-    "live.html",
     "player.html",
     "problem.html",
     "top.html",
@@ -144,7 +149,7 @@ def test_a_page_holds_every_shape(name):
     shapes = {attributes["id"] for tag, attributes in page.tags if tag == "symbol"}
     used = {a["href"] for tag, a in page.tags if tag == "use"}
     by_script = set()
-    for path in STATIC.rglob("*.js"):
+    for path in WEB.rglob("*.js"):
         text = path.read_text(encoding="utf-8")
         by_script |= set(re.findall(r'\bicon(?:: |\()"([a-z-]+)"', text))
     states = {str(state) for state in CameraState}
@@ -222,7 +227,8 @@ def test_the_problem_page_lists_every_variable():
 
 def test_files_name_no_foreign_address():
     """Scripts, styles and pictures ask no other host for anything."""
-    for path in [file for file in STATIC.rglob("*") if file.is_file()]:
+    files = [*STATIC.rglob("*.*"), *WEB.glob("tabs/*/*.js"), *WEB.glob("tabs/*/*.css")]
+    for path in [file for file in files if file.is_file()]:
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"(https?:)?//[\w-]+\.[a-z]", text), path
         assert not re.search(r"\b(eval|Function)\(|innerHTML|insertAdjacentHTML", text), path
@@ -231,7 +237,7 @@ def test_files_name_no_foreign_address():
 def test_scripts_import_only_files_that_exist():
     """Every module a script imports is delivered beside it."""
     imports = 0
-    for path in STATIC.rglob("*.js"):
+    for path in WEB.rglob("*.js"):
         for target in re.findall(r'from "(\.[^"]+)";', path.read_text(encoding="utf-8")):
             imports += 1
             assert (path.parent / target).resolve().is_file(), f"{path.name}: {target}"
@@ -243,7 +249,7 @@ def test_styles_use_only_tokens_that_are_defined():
     tokens = (STATIC / "public" / "tokens.css").read_text(encoding="utf-8")
     defined = set(re.findall(r"^\s*(--[\w-]+):", tokens, re.MULTILINE))
     by_script = {"--share", "--shape"}
-    files = [*STATIC.rglob("*.css"), *STATIC.rglob("*.js"), WEB / "theme.py"]
+    files = [*WEB.rglob("*.css"), *WEB.rglob("*.js"), WEB / "theme.py"]
     for path in files:
         used = set(re.findall(r"var\((--[\w-]+)", path.read_text(encoding="utf-8")))
         assert used <= defined | by_script, path

@@ -7,7 +7,7 @@ import pytest
 from appliance.errors import StoreError
 from appliance.settings import Role
 from appliance.stores.audit import AuditEvent
-from appliance.web.tabs.people import (
+from appliance.web.tabs.people.page import (
     choices_of,
     end_person,
     end_session,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.web.plots import (
+from appliance.web.tabs.system.plots import (
     DASHES,
     LABEL_GAP,
     MOST_LABELS,

@@ -9,8 +9,8 @@ import pytest
 from appliance.errors import StoreError
 from appliance.settings import Role
 from appliance.settings import Web as WebSettings
-from appliance.web.reach import Interface, Reach, machine_interfaces, read_authority
-from appliance.web.tabs.system import render_fixed
+from appliance.web.access.reach import Interface, Reach, machine_interfaces, read_authority
+from appliance.web.tabs.system.page import render_fixed
 from appliance.web.templates import Pages
 from tests.support.proxies import make_certificates
 from tests.support.web import make_web, tab_context

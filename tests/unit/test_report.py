@@ -228,7 +228,7 @@ def report(tmp_path):
     return path
 
 
-PATH = f"/engines/{ENGINE.model}/report"
+PATH = f"/api/system/reports/{ENGINE.model}"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_name_from_outside_is_looked_up_and_never_a_path(report, model):
         return report
 
     web = make_web(reports=reports)
-    assert web.ask("GET", f"/engines/{model}/report", role=Role.ADMIN).status_code == 404
+    assert web.ask("GET", f"/api/system/reports/{model}", role=Role.ADMIN).status_code == 404
     assert asked == []
 
 
@@ -276,5 +276,5 @@ def test_every_model_in_use_has_its_own(tmp_path):
         reading=replace(READING, engines=engines), reports=lambda model: tmp_path / model
     )
     for engine in engines:
-        answer = web.ask("GET", f"/engines/{engine.model}/report", role=Role.OPERATOR)
+        answer = web.ask("GET", f"/api/system/reports/{engine.model}", role=Role.OPERATOR)
         assert answer.text == engine.model

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from appliance.web.seats import Seats
+from appliance.web.access.seats import Seats
 
 LIMIT = 6
 

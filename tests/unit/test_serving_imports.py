@@ -6,6 +6,8 @@ import sys
 SERVE = """
 import sys
 import appliance.app.serve
+from appliance.web.tab import every_rule
+every_rule()
 from appliance.app.choices import backends
 backends()
 loaded = {name.partition(".")[0] for name in sys.modules}

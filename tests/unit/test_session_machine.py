@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pydantic import SecretStr
 
 from appliance.settings import Role, User
-from appliance.web import sessions as module
-from appliance.web.sessions import Session, Sessions
+from appliance.web.access import sessions as module
+from appliance.web.access.sessions import Session, Sessions
 from tests.support.fakes import Clock, MemoryShelf, Wall
 
 IDLE_S, LONGEST_S, CAPACITY, KEEP_EVERY_S = 60, 80, 2, 10

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from appliance.errors import StoreError
 from appliance.settings import Role, User
 from appliance.stores.sessions import SessionShelf
-from appliance.web import sessions as module
-from appliance.web.sessions import LONGEST_AGENT, Sessions
+from appliance.web.access import sessions as module
+from appliance.web.access.sessions import LONGEST_AGENT, Sessions
 from tests.support.fakes import Clock, MemoryShelf, Wall
 from tests.unit.test_database import opened
 

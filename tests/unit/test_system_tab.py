@@ -1,12 +1,11 @@
 """The System page in words: what is as it should be, what is not, and what to do."""
 
-import inspect
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-import gradio as gr
 import pytest
+from gradio.state_holder import SessionState
 
 from appliance.delivery.results import UpdateResult
 from appliance.logs import LogLine
@@ -16,11 +15,12 @@ from appliance.readings import OverrideReading
 from appliance.resources import Cores, Limit, Memory
 from appliance.settings import Row
 from appliance.values import CameraState, EngineState, Health
-from appliance.web.machine import measures
-from appliance.web.overview import Overview
-from appliance.web.tabs.system import LOG_LINES, render_fixed, render_log, render_overview
+from appliance.web.tabs.system.machine import measures
+from appliance.web.tabs.system.overview import Overview
+from appliance.web.tabs.system.page import LOG_LINES, render_fixed, render_log, render_overview
 from appliance.web.templates import Pages
 from tests.support.fakes import Clock
+from tests.support.gradios import NOTHING, blocks_of, call, tab_of
 from tests.support.web import (
     CAMERA,
     ENGINE,
@@ -104,7 +104,7 @@ def test_an_engine_with_a_report_links_it(tmp_path):
     shown = replace(context(), reports=lambda model: report if model == ENGINE.model else None)
     assert "/report" not in render_overview(shown)  # the file is gone, or not there yet
     report.touch()
-    assert 'href="/cam/engines/bright-spots/report"' in render_overview(shown)
+    assert 'href="/cam/api/system/reports/bright-spots"' in render_overview(shown)
 
 
 def test_a_camera_that_is_away_is_named_with_its_next_step():
@@ -425,55 +425,51 @@ def test_a_line_shows_when_where_and_the_traceback():
 
 def test_the_way_to_the_bundle_is_shown_to_admins():
     """Whoever may not download it is not sent there."""
-    assert "/cam/api/support-bundle" in render_fixed(context(), is_admin=True)
+    assert "/cam/api/system/support-bundle" in render_fixed(context(), is_admin=True)
     assert "support-bundle" not in render_fixed(context(), is_admin=False)
 
 
 @pytest.fixture(scope="module")
-def handlers():
-    """What Gradio calls for the System tab, by name."""
-    web = whole_web()
-    page = inspect.getclosurevars(web.app._app).nonlocals["page"]._page
-    mounted = next(route.app for route in page.routes if route.path == "/ui")
-    blocks = mounted.get_blocks()
-    return {
-        function.fn.__name__: function.fn
+def asked():
+    """Calls a handler of the System tab, by name."""
+    blocks = blocks_of(whole_web())
+    handlers = {
+        function.name: function
         for function in blocks.fns.values()
-        if getattr(function.fn, "__module__", "") == "appliance.web.tabs.system"
+        if tab_of(function) == "system" and function.page == ""
     }
-
-
-class Asking:
-    """A request of Gradio's, as far as the handlers look at it."""
-
-    def __init__(self, username):
-        self.username = username
-
-
-def test_every_handler_asks_who_is_calling(handlers):
-    """A viewer, or nobody, who calls an event by hand gets empty documents."""
     assert set(handlers) == {"refresh", "show_log"}
+
+    def ask(name, user, *inputs, state=None):
+        return call(blocks, handlers[name], list(inputs), user, state=state or SessionState(blocks))
+
+    ask.opened = lambda: SessionState(blocks)
+    return ask
+
+
+def test_every_handler_asks_who_is_calling(asked):
+    """A viewer, or nobody, who calls an event by hand gets nothing."""
     for user in ("vera", "stranger", None):
-        assert handlers["show_log"](Asking(user), "", "") == ""
-        for known in ("", "known"):
-            assert handlers["refresh"](Asking(user), "", "", known) == ("", "", "", "")
+        assert asked("show_log", user, "", "") == [NOTHING]
+        assert asked("refresh", user, "", "", None) == [NOTHING, NOTHING, NOTHING, None]
 
 
-def test_operators_get_the_page_and_admins_the_bundle_too(handlers):
+def test_operators_get_the_page_and_admins_the_bundle_too(asked):
     """The same events, by those who may."""
-    texts = handlers["refresh"](Asking("otto"), "", "", "")
+    texts = asked("refresh", "otto", "", "", None)[:3]
     assert all(texts)
-    assert "support-bundle" not in texts[2]
-    assert "support-bundle" in handlers["refresh"](Asking("ada"), "", "", "")[2]
+    assert "support-bundle" not in str(texts[2])
+    assert "support-bundle" in str(asked("refresh", "ada", "", "", None)[2])
 
 
-def test_what_stays_until_a_restart_is_sent_once(handlers):
+def test_what_stays_until_a_restart_is_sent_once(asked):
     """What a person has opened in it stays open."""
-    first = handlers["refresh"](Asking("ada"), "", "", "")
-    again = handlers["refresh"](Asking("ada"), "", "", first[3])
-    assert 'data-document="fixed"' in first[2]
-    assert again[2] == gr.skip()
-    assert 'data-document="overview"' in again[0]
+    page = asked.opened()
+    first = asked("refresh", "ada", "", "", None, state=page)
+    again = asked("refresh", "ada", "", "", None, state=page)
+    assert 'data-document="fixed"' in str(first[2])
+    assert again[2] == NOTHING
+    assert 'data-document="overview"' in str(again[0])
 
 
 def test_the_last_update_is_told_with_what_can_be_done():

@@ -18,7 +18,7 @@ from appliance.texts.languages import FOLDER
 from appliance.texts.sentences import MARK, PLACE, Sentences
 
 ROOT = Path(__file__).parents[2]
-STATIC = ROOT / "appliance" / "web" / "static"
+WEB = ROOT / "appliance" / "web"
 OTHERS = LANGUAGES[1:]
 TEXTS = Languages().all()
 GERMAN, ENGLISH = TEXTS["de"], TEXTS["en"]
@@ -64,7 +64,7 @@ def test_what_scripts_say_is_sent_to_them(language):
     pattern = re.compile(r"""\b(?:t|plural|marked)\(\s*"((?:[^"\\]|\\.)*)\"""")
     said = {
         (path.name, ast.literal_eval(f'"{text}"'))
-        for path in STATIC.rglob("*.js")
+        for path in WEB.rglob("*.js")
         for text in pattern.findall(path.read_text(encoding="utf-8"))
         if text != "..."
     }

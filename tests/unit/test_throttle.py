@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.web import throttle as module
-from appliance.web.throttle import (
+from appliance.web.access import throttle as module
+from appliance.web.access.throttle import (
     BURST,
     FORGOTTEN_S,
     FREE,

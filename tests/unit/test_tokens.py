@@ -61,7 +61,9 @@ def test_a_token_is_good_until_the_midnight_before_its_expiry():
     assert token.is_over(midnight_s)
 
 
-@pytest.mark.parametrize("path", ["/", "/player", "/ui/", "/ui/config", "/api/support-bundle"])
+@pytest.mark.parametrize(
+    "path", ["/", "/player", "/ui/", "/ui/config", "/api/system/support-bundle"]
+)
 def test_no_token_opens_a_page(web, path):
     """Machines have no session."""
     for token in (METRICS, TOKEN):

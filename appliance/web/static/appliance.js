@@ -13,13 +13,10 @@ import { watchActivity } from "./shared/activity.js";
 import { StationClock } from "./shared/clock.js";
 import { isShortcut } from "./shared/keys.js";
 import { Note } from "./shared/note.js";
-import "./outer/inspect.js";
-import "./outer/rules.js";
 
 const TICK_MS = 500; // numbers change at most twice a second
 const LOOK_MS = 200;
 const SEQUENCE_MS = 1500; // from "G" to the page's letter
-const PAGES = { l: "live", i: "inspect", s: "system" };
 
 class Page {
   #announcer = new Announcer();
@@ -74,7 +71,7 @@ class Page {
 
   #press(key, { fromPlayer = false } = {}) {
     const now_ms = performance.now();
-    const page = now_ms < this.#sequenceUntil_ms ? PAGES[key.toLowerCase()] : undefined;
+    const page = now_ms < this.#sequenceUntil_ms ? this.#tabs.by(key) : null;
     this.#sequenceUntil_ms = key.toLowerCase() === "g" ? now_ms + SEQUENCE_MS : 0;
     if (page) this.#tabs.open(page);
     else if (!fromPlayer && playerFrame().checkVisibility()) {

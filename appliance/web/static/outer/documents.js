@@ -1,5 +1,5 @@
 /**
- * The documents on System and People: asked for while somebody looks at them, and grey when old.
+ * The documents on tabs: asked for while somebody looks at them, and grey when old.
  *
  * Gradio brings a document when its tab's hidden button is clicked. A timer of Gradio's would ask
  * on when nobody looks, when the session is over, and with the session of another run.

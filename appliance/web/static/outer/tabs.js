@@ -2,7 +2,8 @@
  * Which tab is open: Gradio makes the tabs, the frame of the player lies beside them.
  *
  * `<html data-page>` names it, kept for as long as the browser tab, so that a page that is loaded
- * again shows what it showed; public/tab.js sets it before the first paint.
+ * again shows what it showed; public/tab.js sets it before the first paint. `<html data-first>`
+ * says, until there are tabs, that it is the first one.
  */
 
 const KEY = "appliance-page";
@@ -26,6 +27,12 @@ export class Tabs {
     document.getElementById(`page-${name}-button`)?.click();
   }
 
+  /** The name of the tab that this key opens after "G"; null where it opens none. */
+  by(key) {
+    const { letters } = document.querySelector(".tabs-place").dataset;
+    return JSON.parse(letters)[key.toLowerCase()] ?? null;
+  }
+
   /** The name of the open tab. */
   get open_name() {
     return document.documentElement.dataset.page;
@@ -40,6 +47,7 @@ export class Tabs {
     const selected = document.querySelector(".pages [role=tab][aria-selected=true]");
     if (selected === null) return;
     const name = selected.id.split("-")[1];
+    document.documentElement.removeAttribute("data-first");
     this.#since_ms ??= performance.now();
     if (this.#wanted !== null && this.#wanted !== name) {
       this.open(this.#wanted);

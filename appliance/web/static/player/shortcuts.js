@@ -4,14 +4,18 @@ import { element } from "../shared/dom.js";
 import { isShortcut, shortcutsOn, switchShortcuts } from "../shared/keys.js";
 import { t } from "../shared/texts.js";
 
-const LIST = [
+const CAMERAS = [
   ["1 – 9", t("one camera")],
   ["0", t("all cameras")],
   ["[ ]", t("confidence down, up")],
   [t("Space"), t("full screen")],
-  [t("G, then L or S"), t("Live, System")],
-  ["?", t("this list")],
 ];
+
+/** Of the page around: its tabs, as the station wrote them for this person's role. */
+function tabs() {
+  const { shortcuts } = document.querySelector("#player").dataset;
+  return JSON.parse(shortcuts).map(({ key, title }) => [t("G, then {key}", { key }), title]);
+}
 
 /**
  * @param {Record<string, () => void>} actions by key; "digit" takes the number
@@ -41,7 +45,7 @@ function keysDialog() {
   const box = element("input", { type: "checkbox" });
   box.checked = shortcutsOn();
   box.addEventListener("change", () => switchShortcuts(box.checked));
-  const rows = LIST.map(([keys, what]) =>
+  const rows = [...CAMERAS, ...tabs(), ["?", t("this list")]].map(([keys, what]) =>
     element("div", {}, element("dt", {}, element("kbd", {}, keys)), element("dd", {}, what)),
   );
   const dialog = element(

@@ -1,8 +1,14 @@
-/** The tab that is open, before the first paint: see outer/tabs.js. */
-document.documentElement.dataset.page = (() => {
+/** The tab that is open, before the first paint: see outer/tabs.js. Pages without tabs name none. */
+(() => {
+  const first = document.currentScript.dataset.tab;
+  if (first === undefined) return;
+  let kept = null;
   try {
-    return sessionStorage.getItem("appliance-page") ?? "live";
+    kept = sessionStorage.getItem("appliance-page");
   } catch {
-    return "live"; // storage can be forbidden by policy
+    // Storage can be forbidden by policy.
   }
+  const root = document.documentElement;
+  root.dataset.page = kept ?? first;
+  root.toggleAttribute("data-first", root.dataset.page === first);
 })();

@@ -1,0 +1,1 @@
+"""Who may call what: the gate, and all that it asks."""

@@ -1,0 +1,1 @@
+"""What cameras see now, for people, programs and the host's own screen."""
