@@ -130,25 +130,46 @@ def place(frame: U8, card: Card) -> tuple[F32, tuple[NDArray[Any], NDArray[Any]]
 
     Args:
         frame: (H, W, 3) uint8 BGR.
-        card: says fit, size, interpolation and padding.
+        card: says fit, crop, size, interpolation and padding.
 
     Returns:
         (h, w, 3) float32 BGR 0..255, and offset (2,) and scale (2,) in pixels.
     """
     height, width = frame.shape[:2]
     input_w, input_h = card.input.size_wh
+    if card.input.fit == "crop":
+        return _center(frame, card)
     if card.input.fit == "stretch":
         inner_w, inner_h = input_w, input_h
     else:
         ratio = min(input_w / width, input_h / height)
         inner_w, inner_h = max(1, round(width * ratio)), max(1, round(height * ratio))
-    weigh = _area_weights if card.input.interpolation == "area" else _linear_weights
-    rows, columns = weigh(height, inner_h), weigh(width, inner_w)
-    inner = np.einsum("yh,hwc,xw->yxc", rows, frame.astype(np.float32), columns, optimize=True)
+    inner = _resized(frame, (inner_w, inner_h), card)
     left, top = (input_w - inner_w) // 2, (input_h - inner_h) // 2
     image = np.full((input_h, input_w, 3), card.input.pad_value, np.float32)
     image[top : top + inner_h, left : left + inner_w] = inner
     return image, (np.array([left, top]), np.array([inner_w / width, inner_h / height]))
+
+
+def _center(frame: U8, card: Card) -> tuple[F32, tuple[NDArray[Any], NDArray[Any]]]:
+    """The middle of the largest part that has the input's shape, as large as the input."""
+    source, target = np.array(frame.shape[1::-1]), np.array(card.input.size_wh)
+    largest = np.minimum(source, source[::-1] * target / target[::-1])
+    size = np.maximum(np.rint(card.input.crop * largest), 1).astype(int)
+    low = (source - size) // 2
+    (left, top), (right, bottom) = low, low + size
+    image = _resized(frame[top:bottom, left:right], card.input.size_wh, card)
+    return image, (-low * target / size, target / size)
+
+
+def _resized(frame: U8, size_wh: tuple[int, int], card: Card) -> F32:
+    """`frame` (H, W, 3) in another size, (h, w, 3) float32."""
+    weigh = _area_weights if card.input.interpolation == "area" else _linear_weights
+    (height, width), (target_w, target_h) = frame.shape[:2], size_wh
+    rows, columns = weigh(height, target_h), weigh(width, target_w)
+    pixels = frame.astype(np.float32)
+    result: F32 = np.einsum("yh,hwc,xw->yxc", rows, pixels, columns, optimize=True)
+    return result
 
 
 def _linear_weights(source: int, target: int) -> F32:

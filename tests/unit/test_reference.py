@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.catalog.card import Channels, InputCard, Interpolation, Layout, read_card
 from appliance.geometry import Fit, FitMode
+from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet
 from appliance.optimizer.reference import Reference, place
 from tests.support.models import paint
@@ -66,7 +67,7 @@ def test_the_confidence_is_heeded(reference):
 sizes = st.tuples(st.integers(1, 400), st.integers(1, 400))
 
 
-@given(source_wh=sizes, mode=st.sampled_from(list(FitMode)))
+@given(source_wh=sizes, mode=st.sampled_from([FitMode.LETTERBOX, FitMode.STRETCH]))
 @settings(max_examples=50)
 def test_it_places_a_frame_where_the_product_does(card, source_wh, mode):
     """Two independent letterboxes agree on every rectangle, whatever the frame's size."""
@@ -76,6 +77,25 @@ def test_it_places_a_frame_where_the_product_does(card, source_wh, mode):
     assert offset.tolist() == list(fit.offset_xy)
     assert (scale * source_wh).round(6).tolist() == list(fit.resized_wh)
     assert (image[: fit.offset_xy[1]] == 9).all()
+
+
+@given(source_wh=sizes, crop=st.floats(0.05, 1))
+@settings(max_examples=50)
+def test_it_crops_a_frame_where_the_product_does(card, source_wh, crop):
+    """Two independent crops take the same pixels, and bring a point back to the same place."""
+    frame = noise(source_wh)
+    cropping = with_input(card, fit=FitMode.CROP, crop=crop)
+    image, (offset, scale) = place(frame, cropping)
+    fit = Fit.of(FitMode.CROP, source_wh, card.input.size_wh, crop)
+    assert image.shape == (64, 64, 3)
+    corners = np.array([[0, 0], [64, 64]])
+    box = corners.reshape(1, 4).astype(np.float32)
+    np.testing.assert_allclose(
+        ((corners - offset) / scale).reshape(1, 4), fit.to_source(box), atol=1e-3
+    )
+    ours = np.empty((64, 64, 3), np.uint8)
+    letterbox_of(cropping).place(frame, ours)
+    assert np.abs(ours - image).max() <= 1
 
 
 @pytest.mark.parametrize(
