@@ -149,8 +149,9 @@ def _scores(vector: F32, *, is_multi: bool) -> F32:
     are_shares = bool((vector >= 0).all() and (vector <= 1).all())
     if are_shares and (is_multi or abs(float(vector.sum()) - 1) <= SUM_ERROR):
         return vector
-    raised = np.exp(-vector if is_multi else vector - vector.max())
-    result: F32 = 1 / (1 + raised) if is_multi else raised / raised.sum()
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number stays none
+        raised: F32 = np.exp(-vector if is_multi else vector - vector.max())
+        result: F32 = np.reciprocal(1 + raised) if is_multi else raised / raised.sum()
     return result
 
 
