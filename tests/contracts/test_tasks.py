@@ -22,7 +22,7 @@ def modules_with(folder, constant):
 
 @pytest.mark.parametrize(
     ("folder", "constant"),
-    [("tasks", "TASK"), ("render", "PAINTER")],
+    [("tasks", "TASK"), ("optimizer/measures", "MEASURE"), ("render", "PAINTER")],
 )
 def test_every_layer_has_a_module_for_each_task(folder, constant):
     """Who adds a task to one layer is told of the others."""
