@@ -23,7 +23,6 @@ from appliance.optimizer.frames import Frames, is_picture
 from appliance.optimizer.key import EngineKey
 from appliance.optimizer.shelf import Shelf, Wishes
 from appliance.optimizer.sidecar import SIDECAR
-from appliance.optimizer.verdict import Limits
 from appliance.runtimes import BuildOptions
 from appliance.settings import Paths, Problem, Settings, SettingsProblems
 from appliance.settings.variables import camera_variables, station_variables
@@ -68,7 +67,7 @@ def shelf_of(settings: Settings) -> Shelf:
         shipped=EngineCache(shipped) if shipped is not None else None,
         wishes=Wishes(
             precision=asked.precision,
-            limits={each: Limits(*settings.verify.of(each)) for each in Precision},
+            limits={each: settings.verify.of(each) for each in Precision},
             options=BuildOptions(
                 workspace_mb=asked.workspace_mb,
                 optimization_level=asked.optimization_level,

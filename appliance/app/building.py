@@ -18,7 +18,7 @@ from appliance.app.clock import wall_s
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
 from appliance.errors import EngineError, StoreError
-from appliance.optimizer import heads
+from appliance.optimizer import heads, measures
 from appliance.optimizer.build import Optimizer
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head
@@ -36,6 +36,7 @@ def optimizer_of(settings: Settings) -> Optimizer:
         shelf=shelf_of(settings),
         heads=plugins(heads, "HEAD", Head),
         tasks=tasks.known(),
+        measures=measures.known(),
         wall_s=wall_s,
     )
 

@@ -32,7 +32,6 @@ PLANNED_TASKS: Final = (
     "pose",
     "instance_segmentation",
     "semantic_segmentation",
-    "classification",
     "anomaly",
 )
 T = TypeVar("T", bound=Table)
@@ -75,7 +74,9 @@ class InputCard:
         name: the image input's name; None where the model has but one input.
         layout: axis order.
         channels: channel order.
-        fit: how the whole frame meets the size.
+        fit: how a frame meets the size.
+        crop: where its center alone does, the share of each side that is taken: 0.875 where the
+            authors resize the shorter side to 256 and take the center of 224.
         interpolation: how it is resized.
         pad_value: gray value around a letterboxed frame, 0..255.
         mean: per channel in the model's channel order, on the scale 0..255.
@@ -87,6 +88,7 @@ class InputCard:
     layout: Layout = Layout.NCHW
     channels: Channels = Channels.RGB
     fit: FitMode = FitMode.LETTERBOX
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     interpolation: Interpolation = Interpolation.LINEAR
     pad_value: Annotated[int, Field(ge=0, le=255)] = 114
     mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)

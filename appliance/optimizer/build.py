@@ -14,6 +14,7 @@ from appliance.optimizer.climbing import climb, ladder
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head, class_count
 from appliance.optimizer.job import Job, clear
+from appliance.optimizer.measures import Measure
 from appliance.optimizer.reference import Reference
 from appliance.optimizer.rungs import Maker, part_of
 from appliance.optimizer.shelf import Shelf, serial_of
@@ -31,12 +32,14 @@ class Optimizer:
         shelf: where they go, and what is asked of them.
         heads: by name.
         tasks: by name.
+        measures: by the name of the task.
         wall_s: wall clock, for the date in reports.
     """
 
     shelf: Shelf
     heads: Mapping[str, Head]
     tasks: Mapping[str, Task[Any, Any]]
+    measures: Mapping[str, Measure[Any]]
     wall_s: Callable[[], float]
 
     def build(
@@ -97,13 +100,15 @@ class Optimizer:
             return cache.commit(folder, job.kept(folder, canonical.contract, makes))
 
     def _job(self, card: Card, weights: Path, backend: Backend, frames: Frames | None) -> Job:
-        head, task, wishes = self._head(card), self._task(card), self.shelf.wishes
+        head, wishes = self._head(card), self.shelf.wishes
+        task, measure = self._task(card)
         maker = Maker(
             card=card,
             task=task,
+            measure=measure,
             backend=backend,
             reference=lambda threads: Reference(weights, card, head, threads=threads),
-            limits=wishes.limits.__getitem__,
+            limits=lambda precision: measure.limits_of(wishes.limits[precision]),
             options=wishes.options,
             threads=wishes.threads,
             serial=serial_of(backend),
@@ -124,7 +129,7 @@ class Optimizer:
             )
         return head
 
-    def _task(self, card: Card) -> Task[Any, Any]:
-        if card.task not in self.tasks:
+    def _task(self, card: Card) -> tuple[Task[Any, Any], Measure[Any]]:
+        if card.task not in self.tasks or card.task not in self.measures:
             raise ModelError(f"{card.name}: no task {card.task}", hint=", ".join(self.tasks))
-        return self.tasks[card.task]
+        return self.tasks[card.task], self.measures[card.task]

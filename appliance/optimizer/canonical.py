@@ -24,7 +24,13 @@ from appliance.registry import plugins
 from appliance.values import ModelContract, TensorSpec
 
 INPUT = "frames"
-OTHER_TASKS = {"classify", "obb", "pose", "segment"}
+TOLD_TASKS = {  # by Ultralytics' exporter, in its words
+    "classify": "classification",
+    "detect": "detection",
+    "obb": "oriented_detection",
+    "pose": "pose",
+    "segment": "instance_segmentation",
+}
 _DTYPES = {ir.DataType.FLOAT: "float32", ir.DataType.INT32: "int32"}
 
 
@@ -67,11 +73,11 @@ def _append_head(model: ir.Model, card: Card, head: Head) -> Mapping[str, ir.Val
     Raises:
         ModelError: the model does another task, or the outputs are not the head's.
     """
-    told = model.metadata_props.get("task", "detect")  # Ultralytics' exporter writes it
-    if told in OTHER_TASKS:
+    told = model.metadata_props.get("task", "")
+    if TOLD_TASKS.get(told, card.task) != card.task:
         raise ModelError(
             f"the file says of itself that its task is {told}, the card says {card.task}",
-            hint="Bring a model that was trained for detection.",
+            hint=f"Bring a model that was trained for {card.task}, or correct the card's task.",
         )
     try:
         return head.build(model, card)

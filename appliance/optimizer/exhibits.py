@@ -1,19 +1,21 @@
 """The pictures of a report: the few that show most, kept while the comparison runs."""
 
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
 
-from appliance.predictions import Instances
+from appliance.predictions import Prediction
 from appliance.values import U8
 
 LIMIT = 6  # pictures
 WIDEST_PX = 640
+P = TypeVar("P", bound=Prediction)
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class Exhibit(Generic[P]):
     """One frame as both sides saw it.
 
     Attributes:
@@ -23,8 +25,8 @@ class Exhibit:
     """
 
     frame: U8
-    expected: Instances
-    seen: Instances
+    expected: P
+    seen: P
 
 
 class Exhibits:
@@ -36,10 +38,10 @@ class Exhibits:
 
     def __init__(self, frames: int) -> None:
         self._stretch = max(1, -(-frames // LIMIT))
-        self._best: dict[int, tuple[tuple[int, int], Exhibit]] = {}
+        self._best: dict[int, tuple[tuple[int, int], Exhibit[Any]]] = {}
         self._offered = 0
 
-    def offer(self, frame: U8, expected: Instances, seen: Instances, *, disagreements: int) -> None:
+    def offer(self, frame: U8, expected: P, seen: P, *, disagreements: int) -> None:
         """Keep this frame if it shows more than the others of its stretch."""
         place = self._offered // self._stretch
         self._offered += 1
@@ -47,13 +49,13 @@ class Exhibits:
         if place not in self._best or worth > self._best[place][0]:
             self._best[place] = (worth, _exhibit(frame, expected, seen))
 
-    def best(self) -> tuple[Exhibit, ...]:
+    def best(self) -> tuple[Exhibit[Any], ...]:
         """The worst disagreement first, then the fullest."""
         ordered = sorted(self._best.values(), key=lambda kept: kept[0], reverse=True)
         return tuple(exhibit for _, exhibit in ordered)
 
 
-def _exhibit(frame: U8, expected: Instances, seen: Instances) -> Exhibit:
+def _exhibit(frame: U8, expected: P, seen: P) -> Exhibit[P]:
     """A copy no larger than what will be shown: a small box holds six of them, not of frames."""
     height, width = frame.shape[:2]
     scale = min(1.0, WIDEST_PX / width)

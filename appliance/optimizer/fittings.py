@@ -11,4 +11,5 @@ def letterbox_of(card: Card) -> Letterbox:
         mode=card.input.fit,
         pad_value=card.input.pad_value,
         interpolation=card.input.interpolation,
+        crop=card.input.crop,
     )

@@ -86,7 +86,7 @@ class Job:
                 name = f"One inference, {made.verification.precision}"
                 facts[name] = f"{made.inference_ms:.2f} ms at best"
         trials = [made.trial for made in makes]
-        write_report(folder, facts, trials, card.table.labels)
+        write_report(folder, self.maker.measure, facts, trials, card.table.labels)
 
     def failure(self, makes: Sequence[Made]) -> EngineError:
         """Why there is no engine: what the widest rung says, which tells most."""

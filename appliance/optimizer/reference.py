@@ -1,31 +1,31 @@
 """The original model as its authors ran it: float pre-processing, ONNX Runtime, numpy decoding.
 
 This is what an engine must agree with. It shares no code with the product's letterbox, fit or
-head graph, so that a mistake there cannot hide by being made twice.
+head graph, so that a mistake there cannot hide by being made twice. What becomes of its outputs,
+the measure of the task says.
 """
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import Inspection, inspect_onnx
 from appliance.catalog.side_files import tensors
 from appliance.errors import ModelError
-from appliance.nms import suppress
 from appliance.optimizer.feeding import WHOLE_DTYPES, feed_of
 from appliance.optimizer.heads import Head, Tensors
-from appliance.predictions import Instances
+from appliance.optimizer.measures import Placement
 from appliance.runtimes.onnxruntime import failures, first_line
-from appliance.tasks.detection import DetectionTable
 from appliance.values import F32, U8
 
+VERSION: Final = 1  # how the original is prepared and run
 SMALL_BYTES = 4096  # weights are larger, and shapes and indexes are not
 BESIDE = "session.model_external_initializers_file_folder_path"
 
@@ -39,6 +39,7 @@ class Reference:
 
     def __init__(self, foreign: Path, card: Card, head: Head, *, threads: int = 0) -> None:
         inspection = inspect_onnx(foreign)
+        self._inspection = inspection
         self._feed = feed_of(inspection.inputs, card)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -49,7 +50,6 @@ class Reference:
             )
         except failures() as error:
             raise _refused(foreign, "load", error) from error
-        self._foreign = foreign
         self._card = card
         self._head = head
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -60,26 +60,14 @@ class Reference:
         try:
             arrays = self._session.run(self._outputs, feeds)
         except failures() as error:
-            raise _refused(self._foreign, "run", error) from error
-        raw = dict(zip(self._outputs, arrays, strict=True))
-        return self._head.decode({name: _single(array) for name, array in raw.items()}, self._card)
+            raise _refused(self._inspection.path, "run", error) from error
+        raw = {name: _single(a) for name, a in zip(self._outputs, arrays, strict=True)}
+        return self._head.decode(raw, self._card, self._inspection)
 
-    def detect(self, frame: U8, *, confidence: float) -> Instances:
-        """Predictions for one source frame (H, W, 3) uint8 BGR, in source pixels."""
+    def look(self, frame: U8) -> tuple[Tensors, Placement]:
+        """Canonical rows of one source frame (H, W, 3) uint8 BGR, and where it lay in the input."""
         image, placement = place(frame, self._card)
-        rows = self.run(image)
-        boxes, scores, class_ids = (rows[k][0] for k in ("boxes", "scores", "class_ids"))
-        sure = scores >= confidence
-        boxes, scores, class_ids = boxes[sure], scores[sure], class_ids[sure]
-        rules = self._card.table_of(DetectionTable)
-        kept = suppress(
-            boxes, scores, class_ids, mode=rules.nms, iou=rules.iou, limit=rules.max_detections
-        )
-        height, width = frame.shape[:2]
-        low, scale = placement
-        corners = (boxes[kept].reshape(-1, 2, 2) - low) / scale
-        corners = np.clip(corners, 0, (width, height)).reshape(-1, 4).astype(np.float32)
-        return Instances(corners, scores[kept], class_ids[kept])
+        return self.run(image), placement
 
     def _tensor(self, image: F32) -> NDArray[Any]:
         card = self._card.input
@@ -125,30 +113,56 @@ def _single(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def place(frame: U8, card: Card) -> tuple[F32, tuple[NDArray[Any], NDArray[Any]]]:
-    """The card's input picture in float, and (offset, scale) in x, y to bring points back.
+def place(frame: U8, card: Card) -> tuple[F32, Placement]:
+    """The card's input picture in float, and what brings points of it back.
 
     Args:
         frame: (H, W, 3) uint8 BGR.
-        card: says fit, size, interpolation and padding.
+        card: says fit, crop, size, interpolation and padding.
 
     Returns:
-        (h, w, 3) float32 BGR 0..255, and offset (2,) and scale (2,) in pixels.
+        (h, w, 3) float32 BGR 0..255, and where the frame lies in it.
     """
     height, width = frame.shape[:2]
     input_w, input_h = card.input.size_wh
+    if card.input.fit == "crop":
+        return _center(frame, card)
     if card.input.fit == "stretch":
         inner_w, inner_h = input_w, input_h
     else:
         ratio = min(input_w / width, input_h / height)
         inner_w, inner_h = max(1, round(width * ratio)), max(1, round(height * ratio))
-    weigh = _area_weights if card.input.interpolation == "area" else _linear_weights
-    rows, columns = weigh(height, inner_h), weigh(width, inner_w)
-    inner = np.einsum("yh,hwc,xw->yxc", rows, frame.astype(np.float32), columns, optimize=True)
+    inner = _resized(frame, (inner_w, inner_h), card)
     left, top = (input_w - inner_w) // 2, (input_h - inner_h) // 2
     image = np.full((input_h, input_w, 3), card.input.pad_value, np.float32)
     image[top : top + inner_h, left : left + inner_w] = inner
-    return image, (np.array([left, top]), np.array([inner_w / width, inner_h / height]))
+    return image, _placement(frame, (left, top), (inner_w / width, inner_h / height))
+
+
+def _center(frame: U8, card: Card) -> tuple[F32, Placement]:
+    """The middle of the largest part that has the input's shape, as large as the input."""
+    source, target = np.array(frame.shape[1::-1]), np.array(card.input.size_wh)
+    largest = np.minimum(source, source[::-1] * target / target[::-1])
+    size = np.maximum(np.rint(card.input.crop * largest), 1).astype(int)
+    low = (source - size) // 2
+    (left, top), (right, bottom) = low, low + size
+    image = _resized(frame[top:bottom, left:right], card.input.size_wh, card)
+    return image, _placement(frame, -low * target / size, target / size)
+
+
+def _placement(frame: U8, offset_xy: ArrayLike, scale_xy: ArrayLike) -> Placement:
+    offset, scale = (np.array(each, np.float32) for each in (offset_xy, scale_xy))
+    return Placement((frame.shape[1], frame.shape[0]), offset, scale)
+
+
+def _resized(frame: U8, size_wh: tuple[int, int], card: Card) -> F32:
+    """`frame` (H, W, 3) in another size, (h, w, 3) float32."""
+    weigh = _area_weights if card.input.interpolation == "area" else _linear_weights
+    (height, width), (target_w, target_h) = frame.shape[:2], size_wh
+    rows, columns = weigh(height, target_h), weigh(width, target_w)
+    pixels = frame.astype(np.float32)
+    result: F32 = np.einsum("yh,hwc,xw->yxc", rows, pixels, columns, optimize=True)
+    return result
 
 
 def _linear_weights(source: int, target: int) -> F32:

@@ -14,9 +14,10 @@ from appliance.errors import DeviceError, EngineError, ModelError
 from appliance.optimizer.canonical import Canonical
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.frames import Frames
+from appliance.optimizer.measures import Limits, Measure
 from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference
-from appliance.optimizer.verdict import Limits, Verification
+from appliance.optimizer.verdict import Verification
 from appliance.optimizer.verification import Candidate, Trial, verify
 from appliance.runtimes import BuildOptions, EngineOptions, Progress
 from appliance.tasks import Task
@@ -64,6 +65,7 @@ class Maker:
     Attributes:
         card: the model's.
         task: the model's.
+        measure: the task's.
         backend: what builds and runs them.
         reference: makes the original, for a number of CPU threads.
         limits: of a precision.
@@ -75,6 +77,7 @@ class Maker:
 
     card: Card
     task: Task[Any, Any]
+    measure: Measure[Any]
     backend: Backend
     reference: Callable[[int], Reference]
     limits: Callable[[Precision], Limits]
@@ -131,7 +134,7 @@ class Maker:
             return Made(Trial(Verification.impossible(precision, error)), path)
         try:
             trial = verify(
-                Candidate(engine, letterbox_of(self.card), self.task, self.card),
+                Candidate(engine, letterbox_of(self.card), self.task, self.measure, self.card),
                 self.reference(engine.report.threads),
                 frames or (),
                 limits=self.limits(precision),

@@ -13,11 +13,12 @@ from appliance.catalog.card import Card
 from appliance.catalog.inspection import inspect_onnx
 from appliance.engines import Backend
 from appliance.errors import EngineError
+from appliance.optimizer import measures
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.key import EngineKey, code_sha256
+from appliance.optimizer.measures import Limits
 from appliance.optimizer.sidecar import EngineFile
-from appliance.optimizer.verdict import Limits
 from appliance.runtimes import BuildOptions
 from appliance.values import Precision
 
@@ -28,7 +29,7 @@ class Wishes:
 
     Attributes:
         precision: "auto", or the narrowest one to try.
-        limits: how far an engine may be from the original, by precision.
+        limits: how far an engine may be from the original, by precision, of all measures.
         options: of the build.
         threads: CPU threads of one inference; 0 means one per physical core.
     """
@@ -63,6 +64,8 @@ class Shelf:
         return self._key(card, inspect_onnx(weights).sha256, backend)
 
     def _key(self, card: Card, weights_sha256: str, backend: Backend) -> EngineKey:
+        measure = measures.known()[card.task]
+        limits = {each: measure.limits_of(given) for each, given in self.wishes.limits.items()}
         return EngineKey(
             model=card.name,
             weights_sha256=weights_sha256,
@@ -71,7 +74,7 @@ class Shelf:
             backend=backend.name,
             backend_version=backend.version(),
             precision=self.wishes.precision,
-            options=_sha256([replace(self.wishes.options, timings=None), self.wishes.limits]),
+            options=_sha256([replace(self.wishes.options, timings=None), limits]),
             bound_to=backend.bound_to(self.wishes.options),
         )
 

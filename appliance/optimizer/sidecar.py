@@ -17,7 +17,7 @@ from appliance.values import ModelContract, TensorSpec
 SIDECAR = "engine.json"
 REPORT = "report.html"
 REPORT_FIGURES = "report.json"
-SCHEMA = 5
+SCHEMA = 6
 
 
 @dataclass(frozen=True, slots=True)

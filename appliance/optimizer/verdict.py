@@ -1,4 +1,4 @@
-"""What is known of an engine's agreement with the original: limits, figures, a verdict."""
+"""What is known of an engine's agreement with the original: figures and a verdict."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -7,22 +7,45 @@ from typing import Any
 from appliance.errors import ApplianceError
 from appliance.values import Precision
 
-MIN_REFERENCES = 100  # predictions of the original below which nothing counts as proven
-
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How far an engine of one precision may be from the original.
+class Figure:
+    """One measured value.
 
     Attributes:
-        f1: least F1 of its predictions.
-        box_px: most that the edges of a candidate may move, input pixels.
-        score: most that a candidate's score may change.
+        title: what was measured.
+        value: in `unit`.
+        unit: as "px"; empty where there is none.
+        digits: of the value, behind the point, for a person.
+        limit: what is asked for; None where nothing is.
+        is_least: whether the limit is the least, and not the most.
     """
 
-    f1: float
-    box_px: float
-    score: float
+    title: str
+    value: float
+    unit: str = ""
+    digits: int = 0
+    limit: float | None = None
+    is_least: bool = False
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the value is within the limit."""
+        if self.limit is None:
+            return True
+        return self.value >= self.limit if self.is_least else self.value <= self.limit
+
+    @property
+    def measured(self) -> str:
+        """The value for a person."""
+        return f"{self.value:.{self.digits}f} {self.unit}".strip()
+
+    @property
+    def asked(self) -> str:
+        """The limit for a person; empty where nothing is asked for."""
+        if self.limit is None:
+            return ""
+        return f"{'≥' if self.is_least else '≤'} {self.limit:g} {self.unit}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +53,7 @@ class Verification:
     """The verdict with its figures.
 
     Attributes:
-        verdict: "proven"; "unproven" where too few predictions could be compared; "refused";
+        verdict: "proven"; "unproven" where too little could be compared; "refused";
             "unverified" where nothing here runs the engine.
         precision: what was tried.
         device: serial of the device that it was made on; empty where on none.
@@ -38,14 +61,8 @@ class Verification:
         reason: why it is refused; else empty.
         hint: what to do about it.
         frames: how many frames were compared; 0 means a test picture only.
-        references: predictions of the original that counted.
-        f1: of matched predictions.
-        box_px_p99: 99th percentile of a pair's corner difference, source pixels.
-        score_p99: 99th percentile of a pair's score difference.
-        shift_px: how far the predictions lie to one side on average, input pixels.
-        row_box_px: largest difference of candidate boxes, input pixels, of all rows that count.
-        row_score: largest difference of candidate scores, of all rows that count.
-        row_shift_px: how far the candidates lie to one side on average, input pixels.
+        summary: what is proven, or what is missing for a proof, as the task's measure says it.
+        figures: what was measured, by the names of the task's measure.
     """
 
     verdict: str
@@ -55,23 +72,19 @@ class Verification:
     reason: str = ""
     hint: str = ""
     frames: int = 0
-    references: int = 0
-    f1: float = 0.0
-    box_px_p99: float = 0.0
-    score_p99: float = 0.0
-    shift_px: float = 0.0
-    row_box_px: float = 0.0
-    row_score: float = 0.0
-    row_shift_px: float = 0.0
+    summary: str = ""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Verification":
         """From what `as_dict` made.
 
         Raises:
-            KeyError, TypeError, ValueError: it did not make that.
+            AttributeError, KeyError, TypeError, ValueError: it did not make that.
         """
-        return cls(**{**document, "precision": Precision(document["precision"])})
+        precision = Precision(document["precision"])
+        figures = {name: Figure(**each) for name, each in document.get("figures", {}).items()}
+        return cls(**{**document, "precision": precision, "figures": figures})
 
     @classmethod
     def without_device(cls, precision: Precision) -> "Verification":
@@ -90,12 +103,12 @@ class Verification:
     def sentence(self) -> str:
         """For a person."""
         if self.verdict == "proven":
-            return f"proven: F1 {self.f1:.3f} over {self.references} objects of the original"
+            return f"proven: {self.summary}"
         if self.verdict == "refused":
             return f"refused: {self.reason}"
         if self.verdict == "unverified":
             return "unverified: no device here runs it; it is compared on the one that will"
         return (
-            f"unproven: {self.references} objects to compare, {MIN_REFERENCES} needed; "
+            f"unproven: {self.summary}; "
             "add frames to the model's verify folder, or set APPLIANCE_VERIFY__PICTURES"
         )

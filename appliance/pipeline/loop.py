@@ -271,7 +271,11 @@ class Loop(Part):
         slot = model.free.popleft()
         self._at = model
         try:
-            fit = model.letterbox.place(picture, slot.frames[0])
+            if isinstance(origin, Asked):
+                fit = origin.fit
+                model.letterbox.put(origin.fitted, slot.frames[0])
+            else:
+                fit = model.letterbox.place(picture, slot.frames[0])
             submitted_ns = self._clock_ns()
             model.engine.submit(slot)
         except BaseException:
@@ -279,7 +283,6 @@ class Loop(Part):
             if isinstance(origin, Frame):
                 origin.lease.release()
             raise
-        fit = origin.fit if isinstance(origin, Asked) else fit
         self._in_flight.append(InFlight(origin, model, slot, fit, submitted_ns))
 
     def _finish_one(self) -> bool:

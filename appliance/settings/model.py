@@ -155,6 +155,12 @@ class Verify(Section):
         example="int8=0.95",
         note=Note(form=LIMITS_FORM),
     )
+    top1: Limits = setting(
+        {"fp32": 0.99, "fp16": 0.99, "int8": 0.95},
+        "Least share of pictures that it puts into the original's class.",
+        example="int8=0.9",
+        note=Note(form=LIMITS_FORM),
+    )
     box_px: Limits = setting(
         {"fp32": 0.25, "fp16": 1.0, "int8": 8.0},
         "Most that the edges of a candidate may move, in pixels of the model's input.",
@@ -163,19 +169,16 @@ class Verify(Section):
     )
     score: Limits = setting(
         {"fp32": 0.01, "fp16": 0.01, "int8": 0.15},
-        "Most that a candidate's score may change.",
+        "Most that the score of a candidate, or of a class, may change.",
         example="fp16=0.02",
         note=Note(form=LIMITS_FORM),
     )
 
-    def of(self, precision: str) -> tuple[float, float, float]:
-        """F1, pixels and score of one precision; the default's where it is not named."""
-        defaults = Verify()
-        return (
-            self.f1.get(precision, defaults.f1[precision]),
-            self.box_px.get(precision, defaults.box_px[precision]),
-            self.score.get(precision, defaults.score[precision]),
-        )
+    def of(self, precision: str) -> Mapping[str, float]:
+        """Every limit of one precision, by name; the default's where it is not named."""
+        names = ("f1", "top1", "box_px", "score")
+        given = {name: (getattr(self, name), getattr(Verify(), name)) for name in names}
+        return {name: {**default, **own}[precision] for name, (own, default) in given.items()}
 
 
 class Web(Section):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, with_config
 
 from appliance import tasks
+from appliance.errors import NoNumbersError
 from appliance.geometry import Fit
 from appliance.predictions import Prediction
 from appliance.registry import plugins
@@ -122,6 +123,20 @@ class Task(Generic[P, T]):
     form: int
     columns: Callable[[P], Json]
     document: Callable[[P, tuple[str, ...]], Json]
+
+
+def require_numbers(name: str, array: F32) -> None:
+    """Refuse outputs of which nothing can be said.
+
+    Raises:
+        NoNumbersError: a value is no finite number.
+    """
+    if not np.isfinite(array).all():
+        raise NoNumbersError(
+            f"{name} holds values that are no numbers",
+            hint="Export the model again; if its engine runs in fewer bits, "
+            "APPLIANCE_ENGINE__PRECISION=fp32 may help.",
+        )
 
 
 @cache

@@ -3,15 +3,22 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
-from appliance.errors import NoNumbersError
 from appliance.geometry import Fit, clip, has_area
 from appliance.nms import NmsMode, suppress
 from appliance.predictions import Instances
-from appliance.tasks import Json, Output, Outputs, Rows, Strict, Table, Task, Thresholds
-from appliance.values import F32
+from appliance.tasks import (
+    Json,
+    Output,
+    Outputs,
+    Rows,
+    Strict,
+    Table,
+    Task,
+    Thresholds,
+    require_numbers,
+)
 
 
 @Strict
@@ -52,9 +59,9 @@ def finish(outputs: Outputs, fit: Fit, table: DetectionTable, thresholds: Thresh
             is in the picture is then unknown, and not nothing.
     """
     boxes, scores, class_ids = outputs["boxes"][0], outputs["scores"][0], outputs["class_ids"][0]
-    _check_numbers("scores", scores)
+    require_numbers("scores", scores)
     wanted = (scores >= thresholds.at(class_ids)) & (class_ids >= 0)
-    _check_numbers("boxes", boxes[wanted])
+    require_numbers("boxes", boxes[wanted])
     wanted &= has_area(boxes)
     boxes, scores, class_ids = boxes[wanted], scores[wanted], class_ids[wanted]
     kept = suppress(
@@ -64,15 +71,6 @@ def finish(outputs: Outputs, fit: Fit, table: DetectionTable, thresholds: Thresh
     visible = has_area(in_source)
     kept = kept[visible]
     return Instances(in_source[visible], scores[kept], class_ids[kept])
-
-
-def _check_numbers(name: str, array: F32) -> None:
-    if not np.isfinite(array).all():
-        raise NoNumbersError(
-            f"{name} holds values that are no numbers",
-            hint="Export the model again; if its engine runs in fewer bits, "
-            "APPLIANCE_ENGINE__PRECISION=fp32 may help.",
-        )
 
 
 def columns(found: Instances) -> Json:

@@ -10,12 +10,12 @@ import pytest
 from appliance import tasks
 from appliance.catalog.card import CARD_FILE, read_card
 from appliance.engines.cpu import ENGINE
-from appliance.optimizer.agreement import row_differences
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.frames import Frames
+from appliance.optimizer.measures.agreement import row_differences
+from appliance.optimizer.measures.detection import MEASURE, MIN_REFERENCES
 from appliance.optimizer.precision import rewrite
-from appliance.optimizer.verdict import MIN_REFERENCES, Limits
 from appliance.optimizer.verification import Candidate, verify
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.settings.model import Verify
@@ -58,7 +58,7 @@ def brought(tmp_path_factory, test_data):
             built, canonical.contract, EngineOptions(precision=precision, threads=1)
         )
         engines.append(engine)
-        candidate = Candidate(engine, letterbox_of(card), TASKS[card.task], card)
+        candidate = Candidate(engine, letterbox_of(card), TASKS[card.task], MEASURE, card)
         return candidate, original(name, card)
 
     yield build
@@ -88,7 +88,7 @@ def fit(frame, card):
 
 def verdict_on(candidate, reference, frames):
     """The gate's, within the limits that the station has by default."""
-    limits = Limits(*Verify().of(candidate.precision))
+    limits = MEASURE.limits_of(Verify().of(candidate.precision))
     trial = verify(
         candidate, reference, frames, limits=limits, device="here", progress=lambda _share: None
     )
@@ -111,8 +111,8 @@ def test_a_detector_sees_the_same(brought, clip, capsys, name, step):
     with capsys.disabled():
         sys.stdout.write(f"\n{name}: {verification.sentence()}\n")
     assert verification.verdict == "proven"
-    assert verification.references >= MIN_REFERENCES
-    assert verification.f1 >= 0.99
+    assert verification.figures["references"].value >= MIN_REFERENCES
+    assert verification.figures["f1"].value >= 0.99
 
 
 @pytest.mark.slow
@@ -136,13 +136,10 @@ def test_narrow_numbers_are_judged_by_what_they_see(
     candidate, reference = brought(name, precision, calibration)
     found = verdict_on(untold(candidate), reference, frames)
     with capsys.disabled():
-        sys.stdout.write(
-            f"\n{name} {precision}: {found.sentence()}; candidates within {found.row_box_px:.2f} px"
-            f" and {found.row_score:.3f}, to one side by {found.row_shift_px:.2f} px; objects by"
-            f" {found.shift_px:.2f} px\n"
-        )
+        figures = ", ".join(f"{each.title} {each.measured}" for each in found.figures.values())
+        sys.stdout.write(f"\n{name} {precision}: {found.sentence()}; {figures}\n")
     assert found.verdict == verdict
-    assert max(found.shift_px, found.row_shift_px) < 0.25
+    assert max(found.figures["shift_px"].value, found.figures["row_shift_px"].value) < 0.25
 
 
 @pytest.mark.slow
@@ -173,7 +170,7 @@ def test_half_a_pixel_around_the_engine_is_refused(brought, few, precision, faul
     )
     found = verdict_on(faulty, reference, few)
     assert found.verdict == "refused"
-    assert 0.25 < found.shift_px < 0.75
+    assert 0.25 < found.figures["shift_px"].value < 0.75
 
 
 @pytest.mark.slow

@@ -15,10 +15,11 @@ from appliance.capture.timing import Timing
 from appliance.catalog.card import read_card
 from appliance.catalog.library import builtin_models_dir
 from appliance.engines.cpu import ENGINE
-from appliance.optimizer.agreement import MARGIN, Agreement
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet as head
+from appliance.optimizer.measures.agreement import MARGIN, Agreement
+from appliance.optimizer.measures.detection import MEASURE
 from appliance.optimizer.reference import Reference
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import Lane
@@ -78,7 +79,7 @@ def by_hand(card, weights, clip, step):
         assert capture.grab()
         if index % step == 0:
             _, frame = capture.retrieve()
-            yield reference.detect(frame, confidence=CONFIDENCE - MARGIN)
+            yield MEASURE.predict(*reference.look(frame), card, CONFIDENCE - MARGIN)
     capture.release()
 
 

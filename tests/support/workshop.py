@@ -8,14 +8,14 @@ from typing import Any
 from appliance import tasks
 from appliance.catalog.card import read_card
 from appliance.engines import Backend, cpu
-from appliance.optimizer import heads
+from appliance.optimizer import heads, measures
 from appliance.optimizer.build import Optimizer
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.frames import Frames
 from appliance.optimizer.heads import Head
 from appliance.optimizer.shelf import Shelf, Wishes
 from appliance.optimizer.sidecar import EngineFile
-from appliance.optimizer.verdict import Limits, Verification
+from appliance.optimizer.verdict import Figure, Verification
 from appliance.registry import plugins
 from appliance.values import Precision
 
@@ -27,19 +27,18 @@ PROOF = Verification(
     reason="",
     hint="",
     frames=50,
-    references=120,
-    f1=0.995,
-    box_px_p99=0.25,
-    score_p99=1 / 3,
-    shift_px=0.01,
-    row_box_px=0.02,
-    row_score=1e-7,
-    row_shift_px=0.001,
+    summary="F1 0.995 over 120 objects of the original",
+    figures={
+        "references": Figure("Objects of the original", 120, limit=100, is_least=True),
+        "f1": Figure("Objects: F1 of the engine's", 0.995, "", 3, 0.99, is_least=True),
+        "score_p99": Figure("Objects: score, 99 of 100 within", 1 / 3, digits=3),
+        "row_score": Figure("Candidates: score", 1e-7, digits=3, limit=0.01),
+    },
 )
 LIMITS = {
-    Precision.FP32: Limits(0.99, 0.25, 0.01),
-    Precision.FP16: Limits(0.99, 1.0, 0.01),
-    Precision.INT8: Limits(0.97, 8.0, 0.15),
+    Precision.FP32: {"f1": 0.99, "top1": 0.99, "box_px": 0.25, "score": 0.01},
+    Precision.FP16: {"f1": 0.99, "top1": 0.99, "box_px": 1.0, "score": 0.01},
+    Precision.INT8: {"f1": 0.97, "top1": 0.95, "box_px": 8.0, "score": 0.15},
 }
 
 
@@ -87,6 +86,7 @@ class Workshop:
             shelf=self.shelf,
             heads=plugins(heads, "HEAD", Head),
             tasks=tasks.known(),
+            measures=measures.known(),
             wall_s=lambda: 1_790_000_000.0,
         )
 

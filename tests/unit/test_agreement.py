@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from appliance.optimizer.agreement import (
+from appliance.optimizer.measures.agreement import (
     MARGIN,
     Agreement,
     RowDifferences,

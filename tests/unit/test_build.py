@@ -87,7 +87,7 @@ def test_an_unproven_engine_is_compared_again_when_there_are_frames(workshop, tm
     assert cv2.imwrite(str(picture), paint([("red", 40, 40, 100, 100)]))
     found = workshop.build(frames=picture)
     assert (len(workshop.built), workshop.loaded) == (1, 2)
-    assert (found.verification.frames, found.verification.references) == (1, 1)
+    assert (found.verification.frames, found.verification.figures["references"].value) == (1, 1)
     assert workshop.build() == found
     assert workshop.loaded == 2
 
@@ -132,9 +132,18 @@ def test_other_limits_are_another_proof(workshop):
     """What was judged by looser limits does not serve under tighter ones."""
     key = workshop.shelf.key(workshop.card, workshop.weights, workshop.backend)
     wishes = workshop.shelf.wishes
-    tighter = {**wishes.limits, FP32: replace(wishes.limits[FP32], f1=0.999)}
+    tighter = {**wishes.limits, FP32: {**wishes.limits[FP32], "f1": 0.999}}
     other = replace(workshop.shelf, wishes=replace(wishes, limits=tighter))
     assert other.key(workshop.card, workshop.weights, workshop.backend) != key
+
+
+def test_limits_of_another_task_are_nobodys_business(workshop):
+    """A detector's proof stands, whatever is asked of classifiers."""
+    key = workshop.shelf.key(workshop.card, workshop.weights, workshop.backend)
+    wishes = workshop.shelf.wishes
+    tighter = {each: {**limits, "top1": 1.0} for each, limits in wishes.limits.items()}
+    other = replace(workshop.shelf, wishes=replace(wishes, limits=tighter))
+    assert other.key(workshop.card, workshop.weights, workshop.backend) == key
 
 
 def test_beside_the_engine_lies_its_report_and_nothing_else(workshop):
@@ -180,7 +189,7 @@ def test_a_shipped_engine_that_sees_something_else_is_not_taken(workshop, tmp_pa
     taken = here.build()
     assert here.built == ["fp32"]
     assert taken.verification.device == "another"
-    assert taken.verification.row_score < 0.01
+    assert taken.verification.figures["row_score"].value < 0.01
 
 
 def test_without_a_device_an_engine_is_built_and_serves_nobody(tmp_path, bright_spots):

@@ -18,6 +18,7 @@ head = "centernet"
 """
 SMALLEST = HEAD + "[input]\nsize_wh = [320, 256]\n"
 DIGEST = "0" * 64
+KNOWN = "'classification' or 'detection'"
 
 
 @pytest.fixture
@@ -95,6 +96,21 @@ def test_every_key_is_read(card_file):
     assert card.table.labels == ("a", "b")
 
 
+def test_a_classifiers_card_has_a_table_of_its_own(card_file):
+    """How many classes are told of, and whether a picture may have several labels."""
+    text = SMALLEST.replace("detection", "classification").replace("centernet", "classifier")
+    card = read_card(card_file(text))
+    assert (card.table.top_k, card.table.multi_label) == (5, False)
+    assert card.input.crop == 1
+    text += 'fit = "crop"\ncrop = 0.875\n[classification]\nmulti_label = true\nlabels = ["a"]\n'
+    card = read_card(card_file(text))
+    assert (card.input.fit, card.input.crop) == (FitMode.CROP, 0.875)
+    assert (card.table.multi_label, card.table.labels) == (True, ("a",))
+    assert "detection: unknown key, where the task is classification" in refusal(
+        card_file(text + "[detection]\niou = 0.5\n")
+    )
+
+
 def test_all_problems_are_told_at_once(card_file):
     """Every wrong key of a card is named with what was expected and what was found."""
     text = """
@@ -138,8 +154,8 @@ def test_all_problems_are_told_at_once(card_file):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("detection", "pose"), "task: expected 'detection', got 'pose' (planned, not there yet)"),
-        (("detection", "poetry"), "task: expected 'detection', got 'poetry'"),
+        (("detection", "pose"), f"task: expected {KNOWN}, got 'pose' (planned, not there yet)"),
+        (("detection", "poetry"), f"task: expected {KNOWN}, got 'poetry'"),
     ],
 )
 def test_a_planned_task_is_named_as_planned(card_file, change, expected):

@@ -21,9 +21,9 @@ def read(tmp_path):
 def test_limits_that_are_not_named_stay_as_they_are(read):
     """One precision is set, the others keep their own."""
     verify = read(VERIFY__F1="int8=0.9", VERIFY__BOX_PX="fp16=2, int8=10").verify
-    assert verify.of("int8") == (0.9, 10, 0.15)
-    assert verify.of("fp16") == (0.99, 2, 0.01)
-    assert verify.of("fp32") == (0.99, 0.25, 0.01)
+    assert verify.of("int8") == {"f1": 0.9, "top1": 0.95, "box_px": 10, "score": 0.15}
+    assert verify.of("fp16") == {"f1": 0.99, "top1": 0.99, "box_px": 2, "score": 0.01}
+    assert verify.of("fp32") == {"f1": 0.99, "top1": 0.99, "box_px": 0.25, "score": 0.01}
 
 
 @pytest.mark.parametrize("text", ["fp8=1", "fp16", "fp16=0", "fp16=-1", "fp16=1, fp16=2", "fp16=x"])

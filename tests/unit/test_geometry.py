@@ -101,6 +101,41 @@ def test_stretching_fills_the_input():
     np.testing.assert_allclose(box, [[10, 20, 100, 100]])
 
 
+@pytest.mark.parametrize(
+    ("source_wh", "input_wh", "crop", "taken_wh", "taken_xy"),
+    [
+        ((320, 240), (224, 224), 1.0, (240, 240), (40, 0)),
+        ((451, 300), (224, 224), 0.875, (262, 262), (94, 19)),
+        ((300, 451), (224, 224), 0.875, (262, 262), (19, 94)),
+        ((1920, 1080), (320, 160), 0.5, (960, 480), (480, 300)),
+        ((100, 1), (224, 224), 0.875, (1, 1), (49, 0)),
+    ],
+)
+def test_a_cropped_frame_gives_its_center_in_the_inputs_shape(
+    source_wh, input_wh, crop, taken_wh, taken_xy
+):
+    """Of the largest part in the input's shape the share is taken, and fills the input."""
+    fit = Fit.of(FitMode.CROP, source_wh, input_wh, crop)
+    assert (fit.taken_wh, fit.taken_xy) == (taken_wh, taken_xy)
+    assert (fit.resized_wh, fit.offset_xy) == (input_wh, (0, 0))
+    left, top, right, bottom = fit.to_source(np.array([[0, 0, *input_wh]], np.float32))[0]
+    assert (left, top) == pytest.approx(taken_xy)
+    assert (right - left, bottom - top) == pytest.approx(taken_wh, abs=1e-3)
+
+
+@given(source_wh=sizes, input_wh=inputs, crop=st.floats(0.01, 1), box=st.tuples(*[shares] * 4))
+def test_a_crop_lies_inside_and_boxes_come_back_from_it(source_wh, input_wh, crop, box):
+    """Inside the frame, in its middle, and to the input and back is the same, in all sizes."""
+    fit = Fit.of(FitMode.CROP, source_wh, input_wh, crop)
+    for axis in (0, 1):
+        before = fit.taken_xy[axis]
+        after = source_wh[axis] - fit.taken_wh[axis] - before
+        assert before >= 0
+        assert after - before in {0, 1}
+    boxes = np.array([box], np.float32) * np.tile(np.array(source_wh, np.float32), 2)
+    assert np.abs(fit.to_source(fit.to_input(boxes)) - boxes).max() <= 0.5
+
+
 @pytest.mark.parametrize("sizes_wh", [((0, 5), (64, 64)), ((5, 5), (64, 0)), ((-1, 5), (64, 64))])
 @pytest.mark.parametrize("mode", FitMode)
 def test_a_size_that_is_none_is_refused(mode, sizes_wh):

@@ -12,8 +12,10 @@ from appliance.letterbox import Letterbox
 PAD = 114
 
 
-def letterbox(input_wh=(64, 48), *, mode=FitMode.LETTERBOX, interpolation="linear"):
-    return Letterbox(input_wh=input_wh, mode=mode, pad_value=PAD, interpolation=interpolation)
+def letterbox(input_wh=(64, 48), *, mode=FitMode.LETTERBOX, interpolation="linear", crop=1.0):
+    return Letterbox(
+        input_wh=input_wh, mode=mode, pad_value=PAD, interpolation=interpolation, crop=crop
+    )
 
 
 def noise(size_wh, seed=0):
@@ -48,12 +50,36 @@ def test_it_equals_an_independent_letterbox(size_wh, mode):
     fit = letterbox(mode=mode).place(frame, slot)
     expected = np.full(slot.shape, float(PAD))
     (left, top), (width, height) = fit.offset_xy, fit.resized_wh
-    inner = resized_by_hand(frame, fit.resized_wh)
+    (x, y), (wide, high) = fit.taken_xy, fit.taken_wh
+    inner = resized_by_hand(frame[y : y + high, x : x + wide], fit.resized_wh)
     expected[top : top + height, left : left + width] = inner
     assert np.abs(slot - expected).max() <= 1
     outside = np.ones(slot.shape, bool)
     outside[top : top + height, left : left + width] = False
     assert (slot[outside] == PAD).all()
+
+
+def test_a_crop_takes_the_center_alone():
+    """What lies outside the center leaves no trace in the slot."""
+    frame = noise((128, 96))
+    frame[24:72, 32:96] = 200
+    slot = dirty_slot()
+    letterbox(mode=FitMode.CROP, crop=0.5, interpolation="area").place(frame, slot)
+    assert (slot == 200).all()
+
+
+@pytest.mark.parametrize("mode", FitMode)
+def test_a_single_picture_comes_into_a_slot_as_a_frame_does(mode):
+    """A picture that was fitted apart is copied, not fitted again, and padding stays right."""
+    box, slot, frame = letterbox(mode=mode, crop=0.5), dirty_slot(), noise((320, 60))
+    box.place(frame, slot)
+    expected = slot.copy()
+    fitted, fit = box.fitted(picture := noise((60, 320), seed=1))
+    box.put(fitted, slot)
+    np.testing.assert_array_equal(slot, fitted)
+    assert fit == box.place(picture, dirty_slot())
+    box.place(frame, slot)
+    np.testing.assert_array_equal(slot, expected)
 
 
 def test_area_interpolation_averages():

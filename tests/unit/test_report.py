@@ -11,9 +11,10 @@ import pytest
 
 from appliance.errors import EngineError
 from appliance.optimizer.exhibits import LIMIT, WIDEST_PX, Exhibits
+from appliance.optimizer.measures.detection import MEASURE
 from appliance.optimizer.report import PAGES, write_report
 from appliance.optimizer.sidecar import REPORT, REPORT_FIGURES
-from appliance.optimizer.verdict import Limits, Verification
+from appliance.optimizer.verdict import Figure, Verification
 from appliance.optimizer.verification import Trial
 from appliance.predictions import Instances
 from appliance.settings import Role
@@ -22,28 +23,33 @@ from appliance.web.files import STATIC
 from tests.support.web import ENGINE, READING, make_web
 
 HOSTILE = '<script>alert("1")</script>'
-LIMITS = Limits(f1=0.99, box_px=0.25, score=0.01)
+LIMITS = {"f1": 0.99, "box_px": 0.25, "score": 0.01}
 FACTS = {"Model": f"Bright spots {HOSTILE}", "Device": "a processor"}
+OF_ROWS = {
+    "row_box_px": Figure("Candidates: edges", 0.01, "px", 2, 0.25),
+    "row_score": Figure("Candidates: score", 0.001, digits=3, limit=0.01),
+    "row_shift_px": Figure("Candidates: all to one side", 0.003, "px", 2, 0.25),
+}
+OF_OBJECTS = {
+    "references": Figure("Objects of the original", 120, limit=100, is_least=True),
+    "f1": Figure("Objects: F1 of the engine's", 0.998, digits=3, limit=0.99, is_least=True),
+    "shift_px": Figure("Objects: all to one side", 0.02, "px", 2, 0.25),
+    "box_px_p99": Figure("Objects: edges, 99 of 100 within", 0.3, "px", 2),
+}
 PROVEN = Verification(
     "proven",
     Precision.FP32,
     device="serial",
     computes={"fp32": 12},
     frames=60,
-    references=120,
-    f1=0.998,
-    box_px_p99=0.3,
-    score_p99=0.004,
-    shift_px=0.02,
-    row_box_px=0.01,
-    row_score=0.001,
-    row_shift_px=0.003,
+    summary="F1 0.998 over 120 objects of the original",
+    figures={**OF_ROWS, **OF_OBJECTS},
 )
 REFUSED = replace(
     PROVEN,
     verdict="refused",
     precision=Precision.FP16,
-    row_box_px=0.53,
+    figures={**PROVEN.figures, "row_box_px": replace(OF_ROWS["row_box_px"], value=0.53)},
     reason="its candidates differ",
     hint="Do this.",
 )
@@ -75,7 +81,7 @@ def written(tmp_path):
     """Writes a report: its text, and its figures."""
 
     def write(*trials, facts=FACTS, labels=("red", HOSTILE)):
-        write_report(tmp_path, facts, trials, labels)
+        write_report(tmp_path, MEASURE, facts, trials, labels)
         text = (tmp_path / REPORT).read_text(encoding="utf-8")
         return text, json.loads((tmp_path / REPORT_FIGURES).read_text(encoding="utf-8"))
 
@@ -127,7 +133,7 @@ def test_what_was_not_compared_has_no_figures(written, verification):
 def test_without_frames_no_object_is_told_of(written):
     """On a test picture only candidates are compared, and the report says so."""
     text, _ = written(
-        Trial(replace(PROVEN, verdict="unproven", frames=0, references=0), (), LIMITS)
+        Trial(replace(PROVEN, verdict="unproven", frames=0, figures=OF_ROWS), (), LIMITS)
     )
     assert "a test picture" in text
     assert "F1 of the engine" not in text

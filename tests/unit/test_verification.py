@@ -16,8 +16,9 @@ from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.exhibits import LIMIT as MOST_EXHIBITS
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet
+from appliance.optimizer.measures.detection import MEASURE, MIN_REFERENCES
 from appliance.optimizer.precision import rewrite
-from appliance.optimizer.verdict import MIN_REFERENCES, Limits, Verification
+from appliance.optimizer.verdict import Verification
 from appliance.optimizer.verification import Candidate, verify
 from appliance.runtimes import BuildOptions, EngineOptions
 from appliance.tasks.detection import TASK
@@ -28,9 +29,9 @@ from tests.support.models import paint, write_bright_spots
 
 FRAME_COUNT = MIN_REFERENCES // 2 + 5  # with two squares each
 LIMITS = {
-    Precision.FP32: Limits(f1=0.99, box_px=0.25, score=0.01),
-    Precision.FP16: Limits(f1=0.99, box_px=1.0, score=0.01),
-    Precision.INT8: Limits(f1=0.97, box_px=8.0, score=0.15),
+    Precision.FP32: {"f1": 0.99, "box_px": 0.25, "score": 0.01},
+    Precision.FP16: {"f1": 0.99, "box_px": 1.0, "score": 0.01},
+    Precision.INT8: {"f1": 0.97, "box_px": 8.0, "score": 0.15},
 }
 
 
@@ -68,7 +69,7 @@ class Gate:
 
     def trial(self, frames, *, letterbox=None, progress=lambda _share: None, **faults):
         engine = Faulty(self.engine, **faults)
-        candidate = Candidate(engine, letterbox or self.letterbox, TASK, self.card)
+        candidate = Candidate(engine, letterbox or self.letterbox, TASK, MEASURE, self.card)
         limits = LIMITS[engine.report.precision]
         return verify(
             candidate, self.reference, frames, limits=limits, device="serial", progress=progress
@@ -94,19 +95,19 @@ def test_an_equal_engine_is_proven(gate):
     assert (result.precision, result.device) == (Precision.FP32, "serial")
     assert result.computes == {"fp32": 6}
     assert result.frames == FRAME_COUNT
-    assert result.references >= MIN_REFERENCES
-    assert result.f1 >= 0.99
-    assert result.row_box_px < 0.01
-    assert result.row_score < 1e-4
-    assert max(result.shift_px, result.row_shift_px) < 0.01
+    assert result.figures["references"].value >= MIN_REFERENCES
+    assert result.figures["f1"].value >= 0.99
+    assert result.figures["row_box_px"].value < 0.01
+    assert result.figures["row_score"].value < 1e-4
+    assert max(result.figures["shift_px"].value, result.figures["row_shift_px"].value) < 0.01
     assert result.reason == result.hint == ""
-    assert f"over {result.references} objects" in result.sentence()
+    assert f"over {result.figures['references'].value} objects" in result.sentence()
 
 
 def test_few_objects_prove_nothing(gate):
     """An equal engine on too few objects is let through as unproven, and says what is needed."""
     result = gate.verify(street(10))
-    assert (result.verdict, result.references) == ("unproven", 20)
+    assert (result.verdict, result.figures["references"].value) == ("unproven", 20)
     assert "20 objects to compare, 100 needed" in result.sentence()
 
 
@@ -132,7 +133,7 @@ def test_a_frame_on_which_nothing_is_found_is_no_way_around(gate, precision):
     told = {"precision": precision, "computes": {}}
     dim = np.random.default_rng(7).integers(0, 20, (64, 64, 3), np.uint8)
     result = gate.verify([dim], **told)
-    assert (result.verdict, result.references, result.frames) == ("unproven", 0, 1)
+    assert (result.verdict, result.figures["references"].value, result.frames) == ("unproven", 0, 1)
     for fault in (swapped_channels, upside_down):
         assert "candidates differ" in gate.verify([dim], before=fault, **told).reason
 
@@ -235,8 +236,8 @@ def test_half_a_pixel_around_the_engine_is_refused(gate, fault, precision):
     faulty = Misplacing(gate.letterbox, **fault)
     result = gate.verify(street(), letterbox=faulty, precision=precision, computes={})
     assert result.verdict == "refused"
-    assert result.f1 >= LIMITS[precision].f1
-    assert 0.25 < result.shift_px < 0.75
+    assert result.figures["f1"].value >= LIMITS[precision]["f1"]
+    assert 0.25 < result.figures["shift_px"].value < 0.75
     assert "to one side of the original's over" in result.reason
 
 

@@ -1,4 +1,4 @@
-"""How well two sets of predictions, or of canonical rows, agree: the measures behind the gate."""
+"""How well two sets of instances, or of canonical rows, agree: for the tasks that find things."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.nms import iou_matrix
-from appliance.optimizer.heads import Tensors
 from appliance.predictions import Instances
+from appliance.tasks import Outputs
 from appliance.values import F32
 
 MARGIN = 0.02  # scores this close to the threshold count for neither side
@@ -142,7 +142,7 @@ class RowDifferences:
 
 
 def row_differences(
-    reference: Tensors, candidate: Tensors, *, floor: float, limits: tuple[float, float]
+    reference: Outputs, candidate: Outputs, *, floor: float, limits: tuple[float, float]
 ) -> RowDifferences:
     """Differences of canonical rows scored `floor` or more, matched as sets.
 
@@ -194,7 +194,7 @@ def _centers(corners: F32) -> F32:
     return result
 
 
-def _stack(rows: Tensors) -> F32:
+def _stack(rows: Outputs) -> F32:
     """(K, 6): box, score, class."""
     scores, class_ids = rows["scores"][0][:, None], rows["class_ids"][0][:, None]
     return np.concatenate([rows["boxes"][0], scores, class_ids], axis=1).astype(np.float32)
