@@ -11,6 +11,7 @@ not go unseen.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +25,7 @@ from appliance.optimizer.heads import Head, Tensors
 from appliance.tasks.classification import ClassificationTable
 from appliance.values import F32
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME = "classifier"
 MOVING = frozenset(
     {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
