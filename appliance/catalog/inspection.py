@@ -5,7 +5,7 @@ come from anyone.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,10 @@ from appliance.catalog.labels import parse_names
 from appliance.catalog.side_files import side_files
 from appliance.errors import ModelError
 
+# Operators that give the numbers of their first input as they are.
+MOVING: Final = frozenset(
+    {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+)
 MAX_FILE_BYTES: Final = 2 * 1024**3  # protobuf's own limit
 DTYPE_NAMES: Final = {"FLOAT": "float32", "DOUBLE": "float64"}  # the others: in lower case
 # What people really bring under the name of .onnx, by how it begins.
@@ -63,6 +67,8 @@ class Inspection:
         names: class names in the metadata, by class id; empty where there are none.
         warnings: what a person should see, one sentence each.
         side_files: files with weights, all in the model's folder.
+        ends: the operator that each output comes from, past those that only move values; empty
+            where it is none of ONNX's own.
     """
 
     path: Path
@@ -76,6 +82,7 @@ class Inspection:
     names: tuple[str, ...]
     warnings: tuple[str, ...]
     side_files: tuple[Path, ...]
+    ends: Mapping[str, str]
 
 
 def inspect_onnx(path: Path) -> Inspection:
@@ -114,6 +121,7 @@ def _inspect(path: Path) -> Inspection:
         names=names,
         warnings=warnings,
         side_files=files,
+        ends=_ends(model.graph),
     )
 
 
@@ -167,6 +175,18 @@ def _digest(path: Path, files: Iterable[Path]) -> str:
             for piece in pieces(stream):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def _ends(graph: onnx.GraphProto) -> dict[str, str]:
+    makers = {output: node for node in graph.node for output in node.output}
+    ends = {}
+    for value in graph.output:
+        node = makers.get(value.name)
+        while node is not None and node.op_type in MOVING and node.input:
+            node = makers.get(node.input[0])
+        is_own = node is not None and node.domain in {"", "ai.onnx"}
+        ends[value.name] = node.op_type if node is not None and is_own else ""
+    return ends
 
 
 def _infos(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:

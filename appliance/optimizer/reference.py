@@ -39,6 +39,7 @@ class Reference:
 
     def __init__(self, foreign: Path, card: Card, head: Head, *, threads: int = 0) -> None:
         inspection = inspect_onnx(foreign)
+        self._inspection = inspection
         self._feed = feed_of(inspection.inputs, card)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -49,7 +50,6 @@ class Reference:
             )
         except failures() as error:
             raise _refused(foreign, "load", error) from error
-        self._foreign = foreign
         self._card = card
         self._head = head
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -60,9 +60,9 @@ class Reference:
         try:
             arrays = self._session.run(self._outputs, feeds)
         except failures() as error:
-            raise _refused(self._foreign, "run", error) from error
-        raw = dict(zip(self._outputs, arrays, strict=True))
-        return self._head.decode({name: _single(array) for name, array in raw.items()}, self._card)
+            raise _refused(self._inspection.path, "run", error) from error
+        raw = {name: _single(a) for name, a in zip(self._outputs, arrays, strict=True)}
+        return self._head.decode(raw, self._card, self._inspection)
 
     def look(self, frame: U8) -> tuple[Tensors, Placement]:
         """Canonical rows of one source frame (H, W, 3) uint8 BGR, and where it lay in the input."""

@@ -2,19 +2,20 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from appliance.catalog.card import Card, InputCard
+from appliance.catalog.card import Card, InputCard, read_card
 from appliance.catalog.inspection import inspect_onnx
 from appliance.errors import ModelError
 from appliance.optimizer import graph as surgery
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.heads import class_count, classifier
-from appliance.tasks.classification import ClassificationTable
+from appliance.tasks.classification import TASK, ClassificationTable
 from tests.support.heads import HEADS, graph_and_twin
 from tests.support.models import constant_outputs
 
@@ -119,12 +120,15 @@ def test_labels_that_do_not_compete_have_a_sigmoid_each(tmp_path, end):
         assert rows(outputs) == best_of(sigmoid(LOGITS[0]), 4)
 
 
-def test_one_label_alone_is_a_sigmoid(tmp_path):
-    """A model that tells one thing from all else has one score."""
-    logits = np.array([[1.5]], np.float32)
+@pytest.mark.parametrize("logit", [-3.0, 0.4, 1.5])
+@pytest.mark.parametrize("end", ["logits", "sigmoid"])
+def test_one_label_alone_is_a_sigmoid(tmp_path, end, logit):
+    """A model that tells one thing from all else has one score; a logit may look like one."""
+    ends = {**ENDS, "sigmoid": [node("Sigmoid", "x", out="p"), node("Flatten", "p", out="output")]}
+    logits = np.array([[logit]], np.float32)
     card = card_for(("defect",), multi_label=True)
-    for outputs in graph_and_twin(tmp_path, model_with(ENDS["logits"], logits), card):
-        assert rows(outputs) == [(0, pytest.approx(sigmoid(1.5), abs=1e-5))]
+    for outputs in graph_and_twin(tmp_path, model_with(ends[end], logits), card):
+        assert rows(outputs) == [(0, pytest.approx(sigmoid(logit), abs=1e-5))]
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -262,3 +266,25 @@ def test_it_knows_its_own(tmp_path, end, table, fits):
 def test_a_detector_is_no_classifier():
     """The head is found by its name, and makes the outputs of its task."""
     assert HEADS["classifier"].task == "classification"
+
+
+def test_the_documented_card_is_one(tmp_path):
+    """The page's example for the head can be copied, and builds a model of that family."""
+    text = (Path(__file__).parents[2] / "docs" / "heads.md").read_text(encoding="utf-8")
+    cards = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    written = next(each for each in cards if 'head = "classifier"' in each)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "model.toml").write_text(written, encoding="utf-8")
+    card = read_card(tmp_path / "parts" / "model.toml")
+    card = replace(card, input=replace(card.input, size_wh=(SIDE, SIDE)))
+    for outputs in graph_and_twin(tmp_path, model_with(ENDS["logits"], LOGITS[:, :3]), card):
+        assert rows(outputs) == best_of(softmax(LOGITS[0, :3]), 3)
+
+
+def test_the_graph_has_the_outputs_that_the_task_names(tmp_path):
+    """Names, types and axes: k of both, and N in front."""
+    onnx.save(model_with(ENDS["logits"]), tmp_path / "model.onnx")
+    card = card_for(top_k=3)
+    made = canonicalize(tmp_path / "model.onnx", card, classifier.HEAD, tmp_path / "canonical.onnx")
+    wanted = {(output.name, (1, 3), output.dtype) for output in TASK.outputs}
+    assert {(each.name, each.shape, each.dtype) for each in made.contract.outputs} == wanted

@@ -11,7 +11,7 @@ from tests.support.heads import HEADS, graph_and_twin, rows_of
 def assert_says(tmp_path, family, model, said):
     """Graph and twin leave the rows that the numpy twin finds in PyTorch's own output."""
     card = card_for(family)
-    rows = rows_of(HEADS[family].decode({"output0": said}, card), above=0.02)
+    rows = rows_of(HEADS[family].decode({"output0": said}, card, None), above=0.02)
     assert len(rows) > 5
     assert len({class_id for class_id, *_ in rows}) > 1
     for each in graph_and_twin(tmp_path, model, card, picture()):

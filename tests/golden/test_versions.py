@@ -16,11 +16,12 @@ from appliance.optimizer import reference
 from appliance.optimizer.key import version_in, versions_of
 from appliance.values import Precision
 from tests.support import rule_record
-from tests.support.classifiers import COLORS
+from tests.support.detectors import made_model
 from tests.support.rule_record import differences, recorded, renew, said_by, versions
 from tests.support.rules import RULES
 from tests.support.told import agree, told
 
+CLASSIFIER = replace(made_model("yolov8")[1], head="classifier", task="classification")
 PACKAGE = Path(appliance.__file__).parent
 
 
@@ -69,15 +70,15 @@ def test_another_comment_is_the_same_engine(tmp_path, monkeypatch):
         copied = tmp_path / path.relative_to(PACKAGE)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copied)
-    before = versions_of(COLORS, "cpu")
+    before = versions_of(CLASSIFIER, "cpu")
     monkeypatch.setattr(appliance, "__file__", str(tmp_path / "__init__.py"))
     for path in tmp_path.rglob("*.py"):
         path.write_text(f"# Reworded.\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
-    assert versions_of(COLORS, "cpu") == before
+    assert versions_of(CLASSIFIER, "cpu") == before
     path = tmp_path / "letterbox.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"(?m)^(VERSION: Final = )1\b", r"\g<1>2", text), encoding="utf-8")
-    assert versions_of(COLORS, "cpu") == {**before, "letterbox": 2}
+    assert versions_of(CLASSIFIER, "cpu") == {**before, "letterbox": 2}
 
 
 def test_a_rule_without_a_version_is_an_error(tmp_path, monkeypatch):
@@ -91,11 +92,11 @@ def test_a_rule_without_a_version_is_an_error(tmp_path, monkeypatch):
 
 def test_a_key_names_its_own_rules_alone():
     """Another head, task or backend changes nothing of this engine."""
-    found = versions_of(COLORS, "cpu")
+    found = versions_of(CLASSIFIER, "cpu")
     assert {"head classifier", "task classification", "measure classification"} < set(found)
     assert {name for name in found if name.startswith("backend")} == {"backend cpu"}
     assert not [name for name in found if "detection" in name]
-    other = versions_of(replace(COLORS, head="yolov8", task="detection"), "rtx")
+    other = versions_of(replace(CLASSIFIER, head="yolov8", task="detection"), "rtx")
     assert {"head yolov8", "task detection", "backend rtx"} < set(other)
 
 

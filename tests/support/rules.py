@@ -36,8 +36,7 @@ from appliance.tasks.classification import TASK as CLASSIFYING
 from appliance.tasks.classification import ClassificationTable
 from appliance.tasks.detection import TASK, DetectionTable
 from appliance.values import Precision
-from tests.support import classifiers
-from tests.support.classifiers import COLORS
+from tests.support.classifiers import network, write_bright_colors
 from tests.support.detectors import made_model
 from tests.support.fake_cuda import FakeCuda
 from tests.support.fake_tensorrt import FakeTensorRt, IBuilderConfig
@@ -152,14 +151,15 @@ def measure_detection(_folder: Path) -> Said:
     return {**said, "predicted": told(found.boxes_xyxy_px), "placed": told(image)}
 
 
-def measure_classification(_folder: Path) -> Said:
+def measure_classification(folder: Path) -> Said:
     said: Said = {}
+    _, card = _made("classifier", folder)
     shares, class_ids = np.array([[0.6, 0.25, 0.1]], np.float32), np.array([[2, 0, 1]], np.int32)
     changes = {"same": (0, 0, 0), "near": (-0.015, 0.01, 0.005), "far": (-0.3, 0.3, 0)}
     fit = Fit.of(FitMode.STRETCH, (48, 32), (48, 32))
     for precision in Precision:
         for name, change in changes.items():
-            terms = Terms(COLORS, precision, {"top1": 0.9, "score": 0.02})
+            terms = Terms(card, precision, {"top1": 0.9, "score": 0.02})
             compared = CLASSIFICATION.begin(terms)
             moved = shares + np.array(change, np.float32)
             outputs = [{"scores": each, "class_ids": class_ids} for each in (shares, moved)]
@@ -181,7 +181,7 @@ def head(name: str, folder: Path) -> Said:
     """What graph and twin make of one picture, of one class a place and of several."""
     said: Said = {}
     for several in (False, True):
-        model, card = _made(name)
+        model, card = _made(name, folder)
         card = replace(card, table=replace(card.table, multi_label=several))
         picture = paint([("red", 4, 4, 20, 20), ("green", 40, 36, 58, 54)], card.input.size_wh)
         graph, twin = graph_and_twin(folder, model, card, picture)
@@ -213,7 +213,10 @@ def canonical(folder: Path) -> Said:
 def written(precision: Precision, folder: Path) -> Said:
     """The graph and its numbers; what it computes is the processor's in these types."""
     said: Said = {}
-    networks = {"spots": made_model("centernet"), "classes": (classifiers.network(), COLORS)}
+    networks = {
+        "spots": made_model("centernet"),
+        "classes": (network(), _made("classifier", folder)[1]),
+    }
     for name, (model, card) in networks.items():
         onnx.save(model, folder / "model.onnx")
         head_of = HEADS[card.head]
@@ -318,10 +321,12 @@ def backend_tensorrt(name: str, library_name: str, folder: Path) -> Said:
     return {"rungs": str(rungs), "asked": "; ".join(sorted(asked))}
 
 
-def _made(head_name: str) -> tuple[onnx.ModelProto, Any]:
-    if head_name == COLORS.head:
-        return classifiers.colors(), COLORS
-    return made_model(head_name)
+def _made(head_name: str, folder: Path) -> tuple[onnx.ModelProto, Any]:
+    if head_name != "classifier":
+        return made_model(head_name)
+    colors = folder / "bright-colors"
+    write_bright_colors(colors)
+    return onnx.load(colors / "model.onnx"), read_card(colors / "model.toml")
 
 
 def _bright_spots(folder: Path) -> tuple[Any, Path]:

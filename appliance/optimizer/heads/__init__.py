@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from appliance.catalog.card import Card
-from appliance.catalog.inspection import TensorInfo
+from appliance.catalog.inspection import Inspection, TensorInfo
 from appliance.errors import ModelError
 from appliance.tasks.detection import DetectionTable
 
@@ -33,7 +33,8 @@ class Head:
         match: whether a foreign graph (shapes inferred) ends as this family's do.
         build: appends the head to the foreign graph (shapes inferred) and returns the canonical
             outputs by name; raises ModelError when the outputs are not this family's.
-        decode: the numpy twin: the foreign model's own outputs by name to the canonical ones.
+        decode: the numpy twin: the foreign model's own outputs by name to the canonical ones, by
+            what the file says of itself and not by how `build` reads its graph.
         classes: how many classes outputs of these shapes tell of; 0 where they do not. Raises
             ModelError when they are not this family's.
     """
@@ -42,7 +43,7 @@ class Head:
     task: str
     match: Callable[[ir.Model, Card], bool]
     build: Callable[[ir.Model, Card], Mapping[str, ir.Value]]
-    decode: Callable[[Tensors, Card], Tensors]
+    decode: Callable[[Tensors, Card, Inspection], Tensors]
     classes: Callable[[Mapping[str, tuple[int, ...]], Card], int]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import Inspection
 from appliance.errors import ModelError
 from appliance.optimizer import choosing
 from appliance.optimizer.choosing import Shapes, Table
@@ -108,7 +109,7 @@ def _raw(outputs: Mapping[str | None, ir.Value], name: str) -> ir.Value:
     return value
 
 
-def decode(outputs: Tensors, card: Card) -> Tensors:
+def decode(outputs: Tensors, card: Card, _file: Inspection) -> Tensors:
     """The same rule in numpy, on the foreign model's finished outputs."""
     scores, sides = outputs[SCORES][0], outputs[SIDES][0]
     _, width, classes = scores.shape

@@ -5,8 +5,9 @@ probabilities where the graph ends in a Softmax (in one node, or written out) or
 in a Sigmoid; and logits where it ends in the network's last layer. The end is read from the graph,
 and what is there already is not done again. An end that is neither is refused, not guessed at.
 
-The numpy twin knows nothing of the graph: it tells by the numbers, so that a misread graph does
-not go unseen.
+The numpy twin reads no graph: it takes for a softmax what sums to 1, so that a misread end does
+not go unseen. Of labels that stand for themselves the numbers tell nothing, and there it asks the
+file for its last operator.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import MOVING, Inspection
 from appliance.errors import ModelError
 from appliance.optimizer import choosing
 from appliance.optimizer.choosing import Shapes
@@ -27,10 +29,8 @@ from appliance.values import F32
 
 VERSION: Final = 1  # the rule, in graph and twin
 NAME = "classifier"
-MOVING = frozenset(
-    {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-)
-ACTIVATIONS = frozenset({"Exp", "HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax"})
+SIGMOIDS = frozenset({"HardSigmoid", "Sigmoid"})
+ACTIVATIONS = SIGMOIDS | {"Exp", "LogSoftmax", "Softmax"}
 SUM_ERROR = 0.01  # of a thousand probabilities in half precision
 
 
@@ -111,7 +111,7 @@ def _read(value: ir.Value) -> Ending:
         return Ending.SOFTMAX
     if last == "LogSoftmax":
         return Ending.LOG_SOFTMAX
-    if last in {"Sigmoid", "HardSigmoid"}:
+    if last in SIGMOIDS:
         return Ending.SIGMOID
     before = choosing.tail(value) & ACTIVATIONS
     if before:
@@ -134,11 +134,12 @@ def _is_softmax(node: ir.Node) -> bool:
     return is_sum and raised is not None and raised.op_type == "Exp"
 
 
-def decode(outputs: Tensors, card: Card) -> Tensors:
+def decode(outputs: Tensors, card: Card, file: Inspection) -> Tensors:
     """The same rule in numpy, on the foreign model's finished output."""
     name, classes = _output(choosing.array_shapes(outputs), card)
     table = card.table_of(ClassificationTable)
-    scores = _scores(outputs[name].reshape(classes), is_multi=table.multi_label)
+    vector = outputs[name].reshape(classes)
+    scores = _scores(vector, file.ends.get(name, ""), is_multi=table.multi_label)
     best = np.argsort(-scores, kind="stable")[: table.rows(classes)]
     return {
         "scores": scores[best][None].astype(np.float32),
@@ -146,10 +147,17 @@ def decode(outputs: Tensors, card: Card) -> Tensors:
     }
 
 
-def _scores(vector: F32, *, is_multi: bool) -> F32:
-    """Probabilities of (C,) values that may be such already, by what the numbers are."""
+def _scores(vector: F32, end: str, *, is_multi: bool) -> F32:
+    """Probabilities of (C,) values that may be such already.
+
+    Args:
+        vector: as the model puts it out.
+        end: the file's last operator; empty where it is a function of its own.
+        is_multi: each label stands for itself.
+    """
     are_shares = bool((vector >= 0).all() and (vector <= 1).all())
-    if are_shares and (is_multi or abs(float(vector.sum()) - 1) <= SUM_ERROR):
+    is_done = end in SIGMOIDS or not end if is_multi else abs(vector.sum() - 1) <= SUM_ERROR
+    if are_shares and is_done:
         return vector
     with np.errstate(over="ignore", invalid="ignore"):  # what is no number stays none
         raised: F32 = np.exp(-vector if is_multi else vector - vector.max())

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import Inspection
 from appliance.errors import ModelError
 from appliance.optimizer import choosing
 from appliance.optimizer.choosing import Shapes, Table
@@ -49,7 +50,7 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
     )
 
 
-def decode(outputs: Tensors, card: Card) -> Tensors:
+def decode(outputs: Tensors, card: Card, _file: Inspection) -> Tensors:
     """The same rule in numpy, on the foreign model's finished output."""
     name, count = _output(choosing.array_shapes(outputs))
     table = outputs[name][0]

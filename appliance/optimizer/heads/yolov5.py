@@ -11,6 +11,7 @@ from typing import Final
 import onnx_ir as ir
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import Inspection
 from appliance.errors import ModelError
 from appliance.optimizer import choosing
 from appliance.optimizer.choosing import Layout, Shapes
@@ -55,7 +56,7 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
     return choosing.outputs(graph, choosing.corners(graph, boxes), chosen.ranks, chosen.class_ids)
 
 
-def decode(outputs: Tensors, card: Card) -> Tensors:
+def decode(outputs: Tensors, card: Card, _file: Inspection) -> Tensors:
     """The same rule in numpy, on the foreign model's finished output."""
     table = choosing.figures_of(outputs, _layout(choosing.array_shapes(outputs), card))
     scores = table[:, OBJECTNESS, None] * table[:, CLASSES:]

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from appliance.catalog.card import Card
+from appliance.catalog.inspection import Inspection
 from appliance.errors import ModelError
 from appliance.optimizer import choosing
 from appliance.optimizer.choosing import Layout, Shapes
@@ -62,7 +63,7 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
     return choosing.outputs(graph, boxes, chosen.ranks, chosen.class_ids)
 
 
-def decode(outputs: Tensors, card: Card) -> Tensors:
+def decode(outputs: Tensors, card: Card, _file: Inspection) -> Tensors:
     """The same rule in numpy, on the foreign model's finished output."""
     layout, grid = _layout(choosing.array_shapes(outputs), card)
     table = choosing.figures_of(outputs, layout)

@@ -17,13 +17,14 @@ import { connectionTrouble, engineNote, sessionNote } from "./player/notes.js";
 import { Readings, Sparkline } from "./player/readings.js";
 import { listenToKeys } from "./player/shortcuts.js";
 import { StateWords } from "./player/tile.js";
+import { TASKS } from "./player/tasks.js";
 import { View } from "./player/view.js";
 import { watchVisibility } from "./player/visibility.js";
 import { Wall } from "./player/wall.js";
 import { stayAwake } from "./player/wake.js";
 
 const TICK_MS = 500; // numbers change at most twice a second
-const NO_COUNTS = { drawn: [], counts: new Map() };
+const NOTHING = { drawn: [], seen: new Map() };
 
 class Player {
   #root = document.querySelector("#player");
@@ -152,7 +153,7 @@ class Player {
   }
 
   #filtered(stage) {
-    return stage?.picture ? this.#view.filter(stage.picture) : NO_COUNTS;
+    return stage?.picture ? this.#view.filter(stage.picture) : NOTHING;
   }
 
   #arranged() {
@@ -181,9 +182,16 @@ class Player {
     tellParent({ type: "connection", state: this.#connection.state, note });
     if (this.#station === null) return;
     this.#notes[1].update(engineNote(this.#station.engine));
-    const known = new Map();
-    for (const camera of this.#station.cameras) this.#updateCamera(camera, known);
-    this.#tally.update(this.#seesNow() ? known : null);
+    const seen = new Map();
+    for (const camera of this.#station.cameras) this.#updateCamera(camera, seen);
+    this.#tally.update(this.#seesNow() ? seen : null, this.#counts());
+  }
+
+  /** Whether any picture on the page holds things that are counted. */
+  #counts() {
+    const pictures = this.#wall.shown.map((key) => this.#wall.tile(key).stage.picture);
+    const tasks = pictures.filter(Boolean).map(({ task }) => TASKS[task]);
+    return tasks.length === 0 || tasks.some(({ isCounted }) => isCounted);
   }
 
   /** Whether any picture on the page is of now: only then is "nothing in view" a count of 0. */
@@ -193,24 +201,35 @@ class Player {
     return this.#connection.state === "open" && this.#station.cameras.some(isSeen);
   }
 
-  #updateCamera(camera, known) {
+  #updateCamera(camera, all) {
     if (!this.#wall.shown.includes(camera.key)) return;
     const tile = this.#wall.tile(camera.key);
     const connected = this.#connection.state === "open";
-    const { counts } = this.#filtered(tile.stage);
+    const { seen } = this.#filtered(tile.stage);
     const now_s = this.#clock.now_s();
     const words = connected
       ? cameraWords(camera, this.#station.now_s, now_s)
       : unheardWords(this.#connection.silent_s(), this.#connection.state === "over");
-    tile.update(camera, words, { now_s, connected, counts });
-    if (camera.state === "live") {
-      for (const [label, count] of counts) known.set(label, (known.get(label) ?? 0) + count);
+    tile.update(camera, words, { now_s, connected, seen });
+    if (camera.state === "live" && tile.stage.picture) {
+      add(seen, TASKS[tile.stage.picture.task].isCounted, all);
     }
     if (camera.key !== this.#wall.single) return;
     setText(this.#name, camera.name);
     this.#state.update(words);
     this.#readings.update(connected ? camera : {});
     this.#sparkline.update(camera.fps_history);
+  }
+}
+
+/** Adds what one camera sees to what all see: objects together, of scores the best. */
+function add(seen, isCounted, all) {
+  for (const [label, { count, score }] of seen) {
+    const before = all.get(label) ?? {};
+    const more = isCounted
+      ? { count: (before.count ?? 0) + count }
+      : { score: Math.max(before.score ?? 0, score) };
+    all.set(label, { ...before, ...more });
   }
 }
 

@@ -8,6 +8,7 @@ import { element, setText } from "../shared/dom.js";
 import { AskError, ask } from "../shared/asking.js";
 import { t } from "../shared/texts.js";
 import { clock, fixed, milliseconds, whole } from "../shared/words.js";
+import { TASKS } from "../player/tasks.js";
 
 const SETTLED_MS = 250; // a slider that moves asks nothing yet
 const SLOW = [
@@ -131,38 +132,42 @@ class InspectPage extends HTMLElement {
   }
 
   #show(found, blob, name) {
-    const { detections, picture, ...rest } = found;
+    const { picture, ...rest } = found;
+    const task = TASKS[found.task];
+    const things = task.things(found);
     const jpeg = new Blob([Uint8Array.from(atob(picture.split(",")[1]), (c) => c.charCodeAt(0))], {
       type: "image/jpeg",
     });
-    const json = new Blob([JSON.stringify({ name, ...rest, detections }, null, 2)], {
+    const json = new Blob([JSON.stringify({ name, ...rest }, null, 2)], {
       type: "application/json",
     });
     this.#urls.forEach((url) => URL.revokeObjectURL(url));
     this.#urls = [jpeg, json].map((each) => URL.createObjectURL(each));
     const image = this.querySelector(".stage img");
     image.src = this.#urls[0];
-    image.alt = altText(detections);
+    image.alt = altText(things);
     image.hidden = false;
     this.#say("");
     setText(this.#place("name"), name);
     setText(this.#place("size"), `${found.picture_wh.join(" × ")}, ${size(blob.size)}`);
     setText(this.#place("facts"), facts(found));
-    this.#showRows(detections, found.below_confidence);
+    this.#showRows(task, things, found.below_confidence);
     const base = name.replace(/\.[A-Za-z0-9]+$/, "").replace(/[^\p{L}\p{N}]+/gu, "-");
     this.#offer("picture", this.#urls[0], `${base}-result.jpg`);
     this.#offer("json", this.#urls[1], `${base}-result.json`);
   }
 
-  #showRows(detections, below) {
-    const total = detections.length + below;
+  #showRows(task, things, below) {
+    const total = things.length + below;
     setText(
       this.#place("count"),
-      below ? t("{shown} of {total}", { shown: detections.length, total }) : String(total),
+      below ? t("{shown} of {total}", { shown: things.length, total }) : String(total),
     );
-    this.querySelector("tbody").replaceChildren(...detections.map(row));
+    for (const title of this.querySelectorAll("th[data-own]")) title.remove();
+    this.querySelector("thead tr").append(...task.columns.map(ownColumn));
+    this.querySelector("tbody").replaceChildren(...things.map((thing, i) => row(task, thing, i)));
     const rest = this.#place("rest");
-    const nothing = detections.length === 0 && below === 0;
+    const nothing = things.length === 0 && below === 0;
     rest.hidden = below === 0 && !nothing;
     setText(
       rest,
@@ -244,16 +249,20 @@ class InspectPage extends HTMLElement {
   }
 }
 
-function row({ class: label, score, box_xyxy_px: [left, top, right, bottom] }, index) {
+/** The title of a column that one task has and another has not. */
+function ownColumn(title) {
+  return element("th", { scope: "col", class: "number", "data-own": "" }, title);
+}
+
+function row(task, thing, index) {
   const number = (text) => element("td", { class: "number" }, text);
   return element(
     "tr",
     {},
     number(String(index + 1)),
-    element("td", {}, label),
-    number(fixed(score, 2)),
-    number(`${fixed(left, 0)}, ${fixed(top, 0)}`),
-    number(`${fixed(right - left, 0)} × ${fixed(bottom - top, 0)}`),
+    element("td", {}, thing.class),
+    number(fixed(thing.score, 2)),
+    ...task.cells(thing).map(number),
   );
 }
 
@@ -269,11 +278,11 @@ function facts(found) {
   return all.map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");
 }
 
-function altText(detections) {
-  if (detections.length === 0) return t("Result: nothing found");
-  const named = detections.slice(0, 10).map(({ class: label, score }) => `${label} ${fixed(score, 2)}`);
+function altText(things) {
+  if (things.length === 0) return t("Result: nothing found");
+  const named = things.slice(0, 10).map(({ class: label, score }) => `${label} ${fixed(score, 2)}`);
   const found = named.join(", ");
-  if (detections.length > 10) return t("Result: {found} and more", { found });
+  if (things.length > 10) return t("Result: {found} and more", { found });
   return t("Result: {found}", { found });
 }
 

@@ -37,12 +37,15 @@ export class Confidence {
   }
 }
 
-/** t("In view now"): objects by class; each count is also the switch of its class. */
+/**
+ * t("In view now"): by class how many objects there are, or with which score a picture shows it;
+ * each is also the switch of its class.
+ */
 export class Tally {
   #total = element("span");
   #row = element("div", { class: "tally-row", role: "group", "aria-label": t("Classes shown") });
   #buttons = new Map();
-  #seen_ms = new Map();
+  #known = new Map(); // when a class was seen last, and whether it was counted
   #view;
 
   constructor(view) {
@@ -63,18 +66,24 @@ export class Tally {
     this.element = element("section", { class: "tally panel" }, head, this.#row);
   }
 
-  /** @param {Map<string, number>|null} counts objects by class; null while they are unknown */
-  update(counts) {
-    const now_ms = performance.now();
-    for (const label of counts?.keys() ?? []) this.#seen_ms.set(label, now_ms);
+  /**
+   * @param {Map<string, {count?: number, score?: number}>|null} seen by class, how many where they
+   *   are counted, else the score; null while it is unknown
+   * @param {boolean} isCounted whether any camera counts what it sees
+   */
+  update(seen, isCounted) {
+    const at_ms = performance.now();
+    for (const [label, { count }] of seen ?? []) {
+      this.#known.set(label, { at_ms, isCounted: count !== undefined });
+    }
     const shown = new Set(this.#view.chosen);
-    for (const [label, seen_ms] of this.#seen_ms) {
-      if (now_ms - seen_ms < REMEMBER_MS) shown.add(label);
+    for (const [label, known] of this.#known) {
+      if (at_ms - known.at_ms < REMEMBER_MS) shown.add(label);
     }
     const labels = [...shown].sort();
     this.#arrange(labels);
-    for (const label of labels) this.#set(label, counts === null ? NaN : (counts.get(label) ?? 0));
-    setText(this.#total, totalWords(counts, this.#view));
+    for (const label of labels) this.#set(label, seen);
+    setText(this.#total, totalWords(seen, isCounted, this.#view));
   }
 
   #arrange(labels) {
@@ -92,21 +101,27 @@ export class Tally {
     return button;
   }
 
-  #set(label, count) {
+  #set(label, seen) {
     const button = this.#buttons.get(label);
+    const isCounted = this.#known.get(label)?.isCounted ?? true;
+    const { count = 0, score } = seen?.get(label) ?? {};
     setAttribute(button, "aria-pressed", String(this.#view.shows(label)));
-    setText(button.querySelector("b"), whole(count));
+    setAttribute(button, "data-kind", isCounted ? "count" : "score");
+    const value = isCounted ? whole(seen === null ? NaN : count) : fixed(score, 2);
+    setText(button.querySelector("b"), value);
   }
 }
 
-function totalWords(counts, view) {
-  if (counts === null) return "";
+function totalWords(seen, isCounted, view) {
+  if (seen === null) return "";
   let all = 0;
   let shown = 0;
-  for (const [label, count] of counts) {
-    all += count;
-    if (view.shows(label)) shown += count;
+  for (const [label, { count = 0 }] of seen) {
+    const worth = isCounted ? count : 1;
+    all += worth;
+    if (view.shows(label)) shown += worth;
   }
   if (shown < all) return t("{shown} of {total} shown", { shown: whole(shown), total: whole(all) });
+  if (!isCounted) return plural("{count} class", "{count} classes", all, { count: whole(all) });
   return plural("{count} object", "{count} objects", all, { count: whole(all) });
 }

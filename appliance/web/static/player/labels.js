@@ -1,4 +1,54 @@
-/** Where labels go: inside the picture, and off each other as far as there is room. */
+/** Labels: what they say, how they look, and where they go. */
+
+import { fixed } from "../shared/words.js";
+
+const PAD_PX = 4;
+const WIDE_ENOUGH_FOR_SCORE = 40; // letters: a small picture has room for names only
+
+/** How many letters of a label a picture is wide. */
+export function lettersIn(frame, style) {
+  return frame.width / parseFloat(style.fontSize);
+}
+
+/** What a label says: name and score, or the name alone where there is no room. */
+export function labelText(name, score, frame, style) {
+  return lettersIn(frame, style) < WIDE_ENOUGH_FOR_SCORE ? name : `${name} ${fixed(score, 2)}`;
+}
+
+/** Writes labels: light letters on a dark ground, readable on every picture. */
+export class LabelPen {
+  pad = PAD_PX;
+  #context;
+  #height;
+  #ground;
+  #letters;
+
+  /**
+   * @param {CanvasRenderingContext2D} context in CSS pixels
+   * @param {CSSStyleDeclaration} style of the canvas
+   */
+  constructor(context, style) {
+    this.#context = context;
+    this.#height = Math.round(parseFloat(style.fontSize) * 1.4);
+    this.#ground = style.getPropertyValue("--box-halo");
+    this.#letters = style.getPropertyValue("--on-veil");
+    context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    context.textBaseline = "middle";
+  }
+
+  /** How wide and high a label is. */
+  size(text) {
+    const width = Math.ceil(this.#context.measureText(text).width) + 2 * PAD_PX;
+    return { width, height: this.#height };
+  }
+
+  write(text, { x, y, width, height }) {
+    this.#context.fillStyle = this.#ground;
+    this.#context.fillRect(x, y, width, height);
+    this.#context.fillStyle = this.#letters;
+    this.#context.fillText(text, x + PAD_PX, y + height / 2 + 0.5);
+  }
+}
 
 /**
  * A place for one label.

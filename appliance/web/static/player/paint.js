@@ -1,9 +1,6 @@
 /** Paints one picture with its prediction onto a canvas. Both belong together. */
 
-import { detection } from "./tasks/detection.js";
-
-/** How each task is drawn, by the name of the task. */
-const TASKS = { detection };
+import { TASKS } from "./tasks.js";
 
 /**
  * @param {HTMLCanvasElement} canvas sized in device pixels

@@ -2,8 +2,9 @@
 
 import { element, icon, setAttribute, setText } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
-import { clock, clockExact, duration, whole } from "../shared/words.js";
+import { clock, clockExact, duration } from "../shared/words.js";
 import { paint } from "./paint.js";
+import { TASKS } from "./tasks.js";
 
 const OLD_S = 3;
 
@@ -37,7 +38,7 @@ export class Stage {
   }
 
   /**
-   * Draws the last picture again with these boxes.
+   * Draws the last picture again with these of its things.
    *
    * @returns {boolean} false when there is nothing to draw or nowhere to draw it
    */
@@ -51,9 +52,9 @@ export class Stage {
    * Says what the picture is: current, or old and from when.
    *
    * @param {object} camera of a station message
-   * @param {object} now `now_s` of the station, whether it is `connected`, `counts` by class
+   * @param {object} now `now_s` of the station, whether it is `connected`, `seen` as of View.filter
    */
-  describe(camera, { now_s, connected, counts }) {
+  describe(camera, { now_s, connected, seen }) {
     const picture = this.picture;
     this.element.classList.toggle("empty", picture === null);
     if (picture === null) {
@@ -66,10 +67,10 @@ export class Stage {
     const old = !connected || camera.state !== "live" || age_s > OLD_S;
     this.element.classList.toggle("old", old);
     setText(this.#caption, `${camera.name} · ${captionTime(picture.captured_at_s, age_s, old)}`);
-    const seen = [...counts].map(([label, n]) => `${whole(n)} ${label}`);
+    const shown = TASKS[picture.task].text(seen);
     const facts = {
       camera: camera.name,
-      content: picture.unknown ? t("result unknown") : seen.join(", ") || t("nothing found"),
+      content: picture.unknown ? t("result unknown") : shown || t("nothing found"),
       time: clock(picture.captured_at_s),
       age: duration(age_s),
     };

@@ -2,8 +2,9 @@
 
 import { element, icon, setIcon, setText, setTextWithVariables } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
-import { DASH, fixed, milliseconds, whole } from "../shared/words.js";
+import { DASH, fixed, milliseconds } from "../shared/words.js";
 import { Stage } from "./stage.js";
+import { TASKS } from "./tasks.js";
 
 /** State, time, reason and next step of one camera; used on the wall and in the rail. */
 export class StateWords {
@@ -28,7 +29,7 @@ export class StateWords {
   }
 }
 
-const UNITS = { fps: t("fps"), inference: t("ms model"), objects: t("objects") };
+const UNITS = { fps: t("fps"), inference: t("ms model"), seen: "" }; // what is seen: by the task
 
 export class Tile {
   #name = element("h2");
@@ -37,7 +38,7 @@ export class Tile {
   #readings = {
     fps: element("b"),
     inference: element("b"),
-    objects: element("b"),
+    seen: element("b"),
   };
 
   /**
@@ -69,7 +70,6 @@ export class Tile {
    * @param {object} now as in Stage.describe
    */
   update(camera, words, now) {
-    const objects = [...now.counts.values()].reduce((sum, count) => sum + count, 0);
     this.element.dataset.tone = words.tone;
     this.element.classList.toggle("live", now.connected && camera.state === "live");
     setText(this.#name, this.number > 9 ? camera.name : `${this.number} ${camera.name}`);
@@ -77,8 +77,14 @@ export class Tile {
     this.#state.update(words);
     setText(this.#readings.fps, fixed(camera.fps, 1));
     setText(this.#readings.inference, milliseconds(camera.inference_ms));
-    const isKnown = this.stage.picture !== null && !this.stage.picture.unknown;
-    setText(this.#readings.objects, isKnown ? whole(objects) : DASH);
+    this.#tellSeen(now.seen);
     this.stage.describe(camera, now);
+  }
+
+  #tellSeen(seen) {
+    const { picture } = this.stage;
+    const { value, word } = picture ? TASKS[picture.task].figure(seen) : { value: DASH, word: "" };
+    setText(this.#readings.seen, picture?.unknown ? DASH : value);
+    setText(this.#readings.seen.nextElementSibling, word);
   }
 }

@@ -72,21 +72,23 @@ export class View extends EventTarget {
   /**
    * What of a picture passes.
    *
-   * @returns {{drawn: number[], counts: Map<string, number>}} indexes of the things to draw, and
-   *   how many of each class are above the confidence, hidden classes included
+   * @returns {{drawn: number[], seen: Map<string, {count: number, score: number}>}} indexes of the
+   *   things to draw; and of each class above the confidence, hidden ones included, how many and
+   *   the best score, best first
    */
   filter(picture) {
     const drawn = [];
-    const counts = new Map();
+    const seen = new Map();
     // Compared as shown: a label that reads 0.90 passes at 0.90.
     const least = Math.round(this.confidence * 100);
     const { labels, scores } = picture.prediction;
     labels.forEach((label, index) => {
       if (Math.round(scores[index] * 100) < least) return;
-      counts.set(label, (counts.get(label) ?? 0) + 1);
+      const { count = 0, score = scores[index] } = seen.get(label) ?? {};
+      seen.set(label, { count: count + 1, score });
       if (this.shows(label)) drawn.push(index);
     });
-    return { drawn, counts };
+    return { drawn, seen };
   }
 
   #changed() {

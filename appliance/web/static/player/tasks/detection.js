@@ -1,33 +1,41 @@
 /** Detection: a box with its label around each object. */
 
-import { fixed } from "../../shared/words.js";
-import { placeLabel } from "../labels.js";
+import { t } from "../../shared/texts.js";
+import { fixed, whole } from "../../shared/words.js";
+import { LabelPen, labelText, lettersIn, placeLabel } from "../labels.js";
 
 const BOX_PX = 2;
 const HALO_PX = 4;
-const PAD_PX = 4;
-// In widths of a letter: a label needs room, a small picture shows boxes only.
-const WIDE_ENOUGH_FOR_CLASS = 26;
-const WIDE_ENOUGH_FOR_SCORE = 40;
+const WIDE_ENOUGH_FOR_CLASS = 26; // letters: a label needs room, a small picture shows boxes only
 
 export const detection = {
-  /**
-   * @param {CanvasRenderingContext2D} context in CSS pixels
-   * @param {object} prediction `boxes`, `scores` and `labels`, one of each for each object
-   * @param {number[]} drawn indexes of those to draw
-   * @param {{x: number, y: number, width: number, scale: number}} frame the picture in the canvas
-   * @param {CSSStyleDeclaration} style of the canvas
-   */
+  isCounted: true,
+
   paint(context, { boxes, scores, labels }, drawn, frame, style) {
     const onScreen = drawn.map((index) => toScreen(boxes[index], frame));
     paintBoxes(context, onScreen, style);
-    const letters = frame.width / parseFloat(style.fontSize);
-    if (letters < WIDE_ENOUGH_FOR_CLASS) return;
-    const texts = drawn.map((index) => {
-      const name = labels[index];
-      return letters < WIDE_ENOUGH_FOR_SCORE ? name : `${name} ${fixed(scores[index], 2)}`;
-    });
+    if (lettersIn(frame, style) < WIDE_ENOUGH_FOR_CLASS) return;
+    const texts = drawn.map((index) => labelText(labels[index], scores[index], frame, style));
     paintLabels(context, onScreen, texts, frame, style);
+  },
+
+  text(seen) {
+    return [...seen].map(([label, { count }]) => `${whole(count)} ${label}`).join(", ");
+  },
+
+  figure(seen) {
+    const objects = [...seen.values()].reduce((sum, { count }) => sum + count, 0);
+    return { value: whole(objects), word: t("objects") };
+  },
+
+  things: ({ detections }) => detections,
+  columns: ["x, y", t("w × h")],
+
+  cells({ box_xyxy_px: [left, top, right, bottom] }) {
+    return [
+      `${fixed(left, 0)}, ${fixed(top, 0)}`,
+      `${fixed(right - left, 0)} × ${fixed(bottom - top, 0)}`,
+    ];
   },
 };
 
@@ -44,18 +52,11 @@ function paintBoxes(context, boxes, style) {
 }
 
 function paintLabels(context, boxes, texts, frame, style) {
-  const font_px = parseFloat(style.fontSize);
-  const height = Math.round(font_px * 1.4);
+  const pen = new LabelPen(context, style);
   const taken = [];
-  context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
-  context.textBaseline = "middle";
   boxes.forEach((box, index) => {
-    const width = Math.ceil(context.measureText(texts[index]).width) + 2 * PAD_PX;
-    const place = placeLabel(box, { width, height }, frame, taken);
+    const place = placeLabel(box, pen.size(texts[index]), frame, taken);
     taken.push(place);
-    context.fillStyle = style.getPropertyValue("--box-halo");
-    context.fillRect(place.x, place.y, width, height);
-    context.fillStyle = style.getPropertyValue("--on-veil");
-    context.fillText(texts[index], place.x + PAD_PX, place.y + height / 2 + 0.5);
+    pen.write(texts[index], place);
   });
 }
