@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip install --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo install image test test-quick one test-long test-torch test-gpu check check-types \
-	check-style format lock docs texts bench clean
+	check-style format lock docs texts versions bench clean
 
 setup: $(STAMP)
 
@@ -103,6 +103,10 @@ docs: $(DEV)
 # What the page says, in the catalogs of its languages: new texts come untranslated, old ones go.
 texts: $(DEV)
 	$(BIN)/python -c "from pathlib import Path; from appliance.texts import upkeep; upkeep.update_all(Path())"
+
+# What the rules do that engines rest on, at the VERSION beside each; refused where one has not moved.
+versions: $(DEV)
+	$(BIN)/python -m tests.support.rule_record
 
 # Hash-locked requirements, one file for each extra, without any registry's address.
 lock: $(DEV)

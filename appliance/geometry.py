@@ -6,12 +6,15 @@ nothing drifts (a padding recomputed from unrounded sizes is off by pixels).
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import ModelError
 from appliance.values import F32
+
+VERSION: Final = 1  # where a frame lies in an input
 
 
 class FitMode(StrEnum):

@@ -5,6 +5,7 @@ written, because nothing else ever writes into an engine slot.
 """
 
 from copy import copy
+from typing import Final
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from appliance.errors import EngineError
 from appliance.geometry import Fit, FitMode
 from appliance.values import U8
+
+VERSION: Final = 1  # how pixels get into a slot
 
 
 class Letterbox:

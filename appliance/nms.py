@@ -4,11 +4,14 @@ On the host, because a suppressed set has no fixed size and engines want fixed b
 """
 
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.values import F32, I32
+
+VERSION: Final = 1  # which rows are left
 
 
 class NmsMode(StrEnum):

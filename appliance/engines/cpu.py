@@ -9,7 +9,7 @@ import hashlib
 import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import psutil
@@ -29,6 +29,7 @@ from appliance.runtimes import (
 )
 from appliance.values import ModelContract, Precision
 
+VERSION: Final = 1  # what is built
 PROVIDER = "CPUExecutionProvider"
 ENGINE_FILE = "engine.onnx"
 

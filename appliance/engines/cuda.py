@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from appliance.runtimes.cuda.work import Stream
 from appliance.runtimes.gpu_slot import GpuSlot
 from appliance.values import ModelContract, Precision
 
+VERSION: Final = 1  # what is built
 PROVIDER = "CUDAExecutionProvider"
 MEMORY = "cuda"
 ENGINE_FILE = "engine.onnx"

@@ -4,6 +4,7 @@ So they may be built where there is no GPU. Never ran on a GPU.
 """
 
 from functools import partial
+from typing import Final
 
 from appliance.engines import Backend
 from appliance.errors import EngineError
@@ -12,6 +13,7 @@ from appliance.runtimes.tensorrt.building import build_engine
 from appliance.runtimes.tensorrt.running import load_engine
 from appliance.values import Precision
 
+VERSION: Final = 1  # what is built
 LIBRARY = "tensorrt_rtx"
 # What its engines are for unless they are built for sm_75 alone, which would be another file.
 ARCHS = ("sm_80", "sm_86", "sm_89", "sm_120", "sm_121")

@@ -1,6 +1,7 @@
 """TensorRT: engines for one GPU, or for its relatives. Never ran on a GPU."""
 
 from functools import partial
+from typing import Final
 
 from appliance.engines import Backend
 from appliance.runtimes import BuildOptions, Device, cuda, tensorrt
@@ -8,6 +9,7 @@ from appliance.runtimes.tensorrt.building import build_engine
 from appliance.runtimes.tensorrt.running import load_engine
 from appliance.values import Precision
 
+VERSION: Final = 1  # what is built
 LIBRARY = "tensorrt"
 
 

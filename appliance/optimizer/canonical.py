@@ -7,6 +7,7 @@ part of the graph, and so does the head. The running process then knows one cont
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,7 @@ from appliance.optimizer.simplify import fuse_hard_sigmoids
 from appliance.registry import plugins
 from appliance.values import ModelContract, TensorSpec
 
+VERSION: Final = 1  # the form of the graph
 INPUT = "frames"
 TOLD_TASKS = {  # by Ultralytics' exporter, in its words
     "classify": "classification",

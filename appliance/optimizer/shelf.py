@@ -16,7 +16,7 @@ from appliance.errors import EngineError
 from appliance.optimizer import measures
 from appliance.optimizer.cache import EngineCache
 from appliance.optimizer.frames import Frames
-from appliance.optimizer.key import EngineKey, code_sha256
+from appliance.optimizer.key import EngineKey, versions_of
 from appliance.optimizer.measures import Limits
 from appliance.optimizer.sidecar import EngineFile
 from appliance.runtimes import BuildOptions
@@ -66,11 +66,12 @@ class Shelf:
     def _key(self, card: Card, weights_sha256: str, backend: Backend) -> EngineKey:
         measure = measures.known()[card.task]
         limits = {each: measure.limits_of(given) for each, given in self.wishes.limits.items()}
+        versions = versions_of(card, backend.name)
         return EngineKey(
             model=card.name,
             weights_sha256=weights_sha256,
             card_sha256=_sha256({k: v for k, v in asdict(card).items() if k != "origin"}),
-            code_sha256=code_sha256(),
+            rules=", ".join(f"{name} {version}" for name, version in versions.items()),
             backend=backend.name,
             backend_version=backend.version(),
             precision=self.wishes.precision,

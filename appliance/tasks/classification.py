@@ -7,6 +7,7 @@ which of them count is for thresholds to say, not for a rank.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from appliance.geometry import Fit
 from appliance.predictions import Classification
@@ -22,6 +23,8 @@ from appliance.tasks import (
     Thresholds,
     require_numbers,
 )
+
+VERSION: Final = 1  # what outputs mean
 
 
 @Strict

@@ -1,7 +1,7 @@
 """Detection: boxes, scores and classes of at most K candidates to instances."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ from appliance.tasks import (
     Thresholds,
     require_numbers,
 )
+
+VERSION: Final = 1  # what outputs mean
 
 
 @Strict

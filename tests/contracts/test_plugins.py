@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance import engines, render, tasks
+from appliance import engines, tasks
 from appliance.capture import sources
 from appliance.capture.contract import Source
 from appliance.catalog.card import Card
@@ -38,11 +38,6 @@ def test_every_head_makes_outputs_of_a_known_task():
 def test_every_task_has_a_head():
     """A task that no head leads to cannot be reached by any model."""
     assert {head.task for head in HEADS.values()} == set(TASKS)
-
-
-def test_every_task_has_a_measure_and_a_painter():
-    """What agreement is and how a prediction is drawn, each in the module of the task's name."""
-    assert set(MEASURES) == set(render.known()) == set(TASKS)
 
 
 @pytest.mark.parametrize("name", MEASURES)

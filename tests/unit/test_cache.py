@@ -12,7 +12,7 @@ import pytest
 from appliance.errors import EngineError, StoreError
 from appliance.optimizer.cache import REFUSAL, EngineCache
 from appliance.optimizer.key import EngineKey
-from appliance.optimizer.sidecar import SIDECAR, EngineFile
+from appliance.optimizer.sidecar import SIDECAR, EngineFile, opened, sealed
 from tests.support.fakes import CONTRACT
 from tests.support.workshop import PROOF
 
@@ -86,6 +86,26 @@ def test_a_sidecar_of_something_else_is_no_engine(tmp_path, text):
     cache = EngineCache(tmp_path)
     store(cache).path.with_name(SIDECAR).write_text(text, encoding="latin-1")
     assert cache.find(KEY) is None
+
+
+def test_an_engine_of_an_earlier_release_is_built_again(tmp_path):
+    """Its sidecar is of another form: it is listed and pruned as any, and serves nobody."""
+    cache = EngineCache(tmp_path)
+    earlier = store(cache, replace(KEY, rules="canonical 0")).path.with_name(SIDECAR)
+    document = opened(earlier.read_text(encoding="utf-8"))
+    key, proof = document["key"], document["verification"]
+    key["code_sha256"] = key.pop("rules")
+    figures = {name: each["value"] for name, each in proof.pop("figures").items()}
+    proof = {**proof, **figures}
+    del proof["summary"]
+    old = {**document, "schema": 5, "key": key, "verification": proof, "refused": [proof]}
+    earlier.write_text(sealed(old), encoding="utf-8")
+    assert cache.find(KEY) is None
+    assert list(cache.of_other_weights(replace(KEY, weights_sha256="other"))) == []
+    assert [each.about for each in cache.stored()] == ["tensorrt 1.0 fp16, proven"]
+    made = store(cache)
+    assert len(cache.prune([KEY])) == 1
+    assert cache.find(KEY) == made
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path):
@@ -190,7 +210,7 @@ def test_pruning_leaves_what_is_in_use(tmp_path):
     """Engines of other keys go, and what was set aside; the one in use and builds stay."""
     cache = EngineCache(tmp_path)
     used = store(cache)
-    store(cache, replace(KEY, code_sha256="older"))
+    store(cache, replace(KEY, rules="older"))
     cache.set_aside(store(cache, replace(KEY, backend_version="0.9")))
     refused = replace(KEY, model="refused")
     refuse(cache, refused)
@@ -238,7 +258,7 @@ def test_a_damaged_refusal_is_none(tmp_path, text):
 def test_the_quota_takes_the_oldest_that_nobody_uses(tmp_path):
     """Engines in use stay, whatever they take; of the others the newest stay while they fit."""
     cache = EngineCache(tmp_path)
-    keys = [replace(KEY, code_sha256=str(age)) for age in range(4)]
+    keys = [replace(KEY, rules=str(age)) for age in range(4)]
     for age, key in enumerate(keys):
         made = store(cache, key, content=bytes(100_000))
         os.utime(made.path.parent, (1000 + age, 1000 + age))
@@ -254,7 +274,7 @@ def test_the_quota_takes_the_oldest_that_nobody_uses(tmp_path):
 def test_what_nobody_uses_goes_with_age(tmp_path):
     """Those in use stay however old they are, and so does what is not that old."""
     cache = EngineCache(tmp_path)
-    keys = [replace(KEY, code_sha256=str(age)) for age in range(3)]
+    keys = [replace(KEY, rules=str(age)) for age in range(3)]
     for age, key in enumerate(keys):
         made = store(cache, key, content=bytes(1000))
         os.utime(made.path.parent, (1000 + age, 1000 + age))

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
 
+from appliance.catalog.card import Card, InputCard, read_card
 from appliance.engines import cpu
 from appliance.geometry import Fit, FitMode
 from appliance.letterbox import Letterbox
@@ -21,7 +21,7 @@ from appliance.predictions import Classification
 from appliance.runtimes import EngineOptions
 from appliance.tasks.classification import TASK, ClassificationTable
 from appliance.values import Precision
-from tests.support.classifiers import COLORS, LABELS, SIDE, colors
+from tests.support.classifiers import LABELS, write_bright_colors
 from tests.support.faults import Faulty, swapped_channels
 
 LIMITS = {
@@ -29,6 +29,16 @@ LIMITS = {
     Precision.FP16: {"top1": 0.99, "score": 0.01},
     Precision.INT8: {"top1": 0.95, "score": 0.15},
 }
+CARD = Card(
+    name="made",
+    title="Made",
+    license="MIT",
+    source="made by the tests",
+    task="classification",
+    head="classifier",
+    input=InputCard(size_wh=(32, 32)),
+    table=ClassificationTable(labels=LABELS),
+)
 
 
 def pictures(count):
@@ -54,15 +64,17 @@ class Gate:
     """
 
     def __init__(self, folder, head=classifier.HEAD):
-        weights = folder / "model.onnx"
-        onnx.save(colors(), weights)
-        made = canonicalize(weights, COLORS, head, folder / "canonical.onnx")
+        write_bright_colors(folder / "colors")
+        weights = folder / "colors" / "model.onnx"
+        self.card = read_card(weights.with_name("model.toml"))
+        made = canonicalize(weights, self.card, head, folder / "canonical.onnx")
         self.engine = cpu.ENGINE.load(made.path, made.contract, EngineOptions(threads=1))
-        self.reference = Reference(weights, COLORS, classifier.HEAD, threads=1)
+        self.reference = Reference(weights, self.card, classifier.HEAD, threads=1)
 
     def trial(self, frames, *, letterbox=None, **faults):
         engine = Faulty(self.engine, **faults)
-        candidate = Candidate(engine, letterbox or letterbox_of(COLORS), TASK, MEASURE, COLORS)
+        around = letterbox or letterbox_of(self.card)
+        candidate = Candidate(engine, around, TASK, MEASURE, self.card)
         limits = LIMITS[engine.report.precision]
         return verify(
             candidate,
@@ -105,7 +117,7 @@ def test_few_pictures_prove_nothing(gate):
 
 def test_a_picture_of_no_class_proves_nothing(gate):
     """Pictures that could be anything are not counted, however many there are."""
-    balanced = np.full((80, 120, 3), 80, np.uint8)  # as red as it is gray
+    balanced = np.full((80, 120, 3), 80, np.uint8)  # as red as it is green
     found = gate.verify([balanced] * MIN_PICTURES)
     assert (found.verdict, found.figures["pictures"].value) == ("unproven", 0)
 
@@ -173,9 +185,7 @@ def onnx_softmax(model, value):
 @pytest.mark.parametrize("precision", Precision)
 def test_a_wrong_crop_is_refused(gate, precision):
     """The whole picture in the place of its middle: another color comes first."""
-    whole = Letterbox(
-        input_wh=(SIDE, SIDE), mode=FitMode.STRETCH, pad_value=0, interpolation="linear"
-    )
+    whole = Letterbox(input_wh=(32, 32), mode=FitMode.STRETCH, pad_value=0, interpolation="linear")
     found = gate.verify(pictures(MIN_PICTURES), letterbox=whole, precision=precision, computes={})
     assert found.verdict == "refused"
     assert "the original's class on" in found.reason
@@ -185,7 +195,7 @@ def test_a_wrong_crop_is_refused(gate, precision):
 def test_a_crop_that_is_a_little_wrong_is_refused(gate):
     """It changes no class, and the probabilities of all pictures."""
     wider = Letterbox(
-        input_wh=(SIDE, SIDE), mode=FitMode.CROP, pad_value=0, interpolation="linear", crop=0.6
+        input_wh=(32, 32), mode=FitMode.CROP, pad_value=0, interpolation="linear", crop=0.6
     )
     found = gate.verify(pictures(MIN_PICTURES), letterbox=wider)
     assert found.figures["top1"].value == 1
@@ -206,7 +216,7 @@ FIT = Fit.of(FitMode.STRETCH, (8, 8), (8, 8))
 def disagreements(expected, seen, *, is_multi=False):
     """What one picture of these shows."""
     table = ClassificationTable(labels=LABELS, multi_label=is_multi)
-    terms = Terms(replace(COLORS, table=table), Precision.FP32, LIMITS[Precision.FP32])
+    terms = Terms(replace(CARD, table=table), Precision.FP32, LIMITS[Precision.FP32])
     return MEASURE.begin(terms).add_predictions(expected, seen, FIT)
 
 
@@ -253,7 +263,7 @@ def rows(*shares, first=0):
 
 
 def most_apart(expected, seen, precision=Precision.FP32):
-    compared = MEASURE.begin(Terms(COLORS, precision, LIMITS[precision]))
+    compared = MEASURE.begin(Terms(CARD, precision, LIMITS[precision]))
     compared.add_outputs(expected, seen, of_noise=False)
     return compared.finding().figures["probability"].value
 
@@ -271,7 +281,7 @@ def test_a_class_that_fell_out_of_the_best_differs_by_as_much_as_is_sure():
 def test_narrow_numbers_may_lose_as_many_as_pictures_may_change():
     """One class of a hundred far off is int8's, and no wider precision's."""
     for precision, is_refused in ((Precision.FP32, True), (Precision.INT8, False)):
-        compared = MEASURE.begin(Terms(COLORS, precision, LIMITS[precision]))
+        compared = MEASURE.begin(Terms(CARD, precision, LIMITS[precision]))
         for index in range(50):
             seen = rows(0.6, 0.4) if index else rows(0.4, 0.6)
             compared.add_outputs(rows(0.6, 0.4), seen, of_noise=False)

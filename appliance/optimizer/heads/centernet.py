@@ -10,6 +10,7 @@ the other way round is faster and a different rule.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,7 @@ from appliance.optimizer.graph import Builder, first_input, producer, static_sha
 from appliance.optimizer.heads import MASKED, Head, Tensors
 from appliance.values import F32
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME = "centernet"
 SCORES, SIDES = "keypoints", "wh"
 

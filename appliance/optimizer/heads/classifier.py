@@ -12,6 +12,7 @@ file for its last operator.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -26,6 +27,7 @@ from appliance.optimizer.heads import Head, Tensors
 from appliance.tasks.classification import ClassificationTable
 from appliance.values import F32
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME = "classifier"
 SIGMOIDS = frozenset({"HardSigmoid", "Sigmoid"})
 ACTIVATIONS = SIGMOIDS | {"Exp", "LogSoftmax", "Softmax"}

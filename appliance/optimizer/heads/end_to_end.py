@@ -5,6 +5,7 @@ by score go on as they are, without another sigmoid; the card should say nms = "
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -17,6 +18,7 @@ from appliance.optimizer.choosing import Shapes, Table
 from appliance.optimizer.graph import Builder
 from appliance.optimizer.heads import Head, Tensors, candidates
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME, BOX, FIGURES = "end_to_end", 4, 6
 
 

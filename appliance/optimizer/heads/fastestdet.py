@@ -7,6 +7,7 @@ its authors weigh them.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +21,7 @@ from appliance.optimizer.graph import Builder
 from appliance.optimizer.heads import Head, Tensors
 from appliance.values import F32
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME, CLASSES = "fastestdet", 5
 POWERS = 0.6, 0.4
 

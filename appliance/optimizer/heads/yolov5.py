@@ -6,6 +6,7 @@ times class, which no raw value orders alike: places are ranked by the final sco
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import onnx_ir as ir
 
@@ -17,6 +18,7 @@ from appliance.optimizer.choosing import Layout, Shapes
 from appliance.optimizer.graph import Builder
 from appliance.optimizer.heads import Head, Tensors
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME, BOX, OBJECTNESS, CLASSES = "yolov5", 4, 4, 5
 
 

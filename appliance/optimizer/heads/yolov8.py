@@ -9,6 +9,7 @@ alone. Where it is not, the head stands behind the finished output.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import onnx_ir as ir
 
@@ -20,6 +21,7 @@ from appliance.optimizer.choosing import Layout, Shapes, Table
 from appliance.optimizer.graph import Builder, first_input, producer
 from appliance.optimizer.heads import Head, Tensors
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME, BOX = "yolov8", 4
 
 

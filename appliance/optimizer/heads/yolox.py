@@ -9,6 +9,7 @@ An export with decoded boxes has the same shape and is head yolov5's.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +23,7 @@ from appliance.optimizer.graph import Builder
 from appliance.optimizer.heads import Head, Tensors
 from appliance.values import F32
 
+VERSION: Final = 1  # the rule, in graph and twin
 NAME, BOX, OBJECTNESS, CLASSES = "yolox", 4, 4, 5
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 

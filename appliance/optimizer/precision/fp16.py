@@ -9,6 +9,7 @@ that ONNX wants in float32.
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ from appliance.optimizer.graph import Builder
 from appliance.optimizer.precision.body import PRODUCTS, before_products, is_body
 
 # What a square or a sum over a map easily brings beyond 65504.
+VERSION: Final = 1  # what is halved
 OVERFLOWING = frozenset({"Exp", "Pow", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare"})
 MOVING = frozenset(
     {

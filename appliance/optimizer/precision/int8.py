@@ -9,6 +9,7 @@ are: they are a small part of the work, and with few weights for each channel th
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from appliance.errors import ModelError
 from appliance.optimizer.precision.body import PRODUCTS, before_products
 from appliance.values import U8
 
+VERSION: Final = 1  # what is quantized
 _KINDS = sorted(PRODUCTS - {"ConvTranspose"})
 # Without it the library advises on its preparation, which canonical graphs have had.
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
