@@ -35,7 +35,8 @@ class ResultSink(Protocol):
 
         Args:
             result: of one frame.
-            lease: on that frame; ends when this returns, so whoever needs the pixels retains it.
+            lease: on that frame; ends when this returns, so whoever needs the pixels retains it,
+                and gives back what it has retained where it raises.
         """
 
 

@@ -9,6 +9,7 @@ import pytest
 from appliance import publish
 from appliance.app.loading import frames_at_once
 from appliance.app.pipeline import Pipeline, Surroundings
+from appliance.pipeline.stats import CameraStats
 from appliance.readings import StoreReading
 from appliance.settings import load
 from tests.support.fakes import counted_lease, result_of
@@ -74,6 +75,27 @@ def test_a_result_reaches_figures_metrics_and_the_start(make):
     assert pipeline.start_up.reached_s
     assert b'appliance_inference_seconds_count{camera="gate"} 1.0' in pipeline.metrics.render()
     assert held() == 1
+
+
+def test_a_part_that_fails_is_told_by_health_and_metrics_and_the_others_go_on(make, monkeypatch):
+    """Whoever looks at System, at readiness or at a dashboard sees which part gets no results."""
+
+    def fail(_stats, _result):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(CameraStats, "record", fail)
+    pipeline, _ = make()
+    for sequence in (1, 2):
+        lease, _ = counted_lease(np.zeros((24, 32, 3), np.uint8), sequence)
+        pipeline._sinks.offer(result_of("gate", lease), lease)
+    reading = pipeline.station.reading()
+    assert "Some results do not reach stats (ZeroDivisionError)" in reading.reasons
+    assert reading.sinks["stats"].failures == 2
+    told = pipeline.metrics.render().decode()
+    assert 'appliance_sink_failures_total{sink="stats"} 2.0' in told
+    assert 'appliance_sink_failures_total{sink="encoder"} 0.0' in told
+    assert 'appliance_inference_seconds_count{camera="gate"} 2.0' in told
+    assert pipeline.start_up.reached_s
 
 
 @pytest.mark.parametrize(("in_flight", "pictures", "slots"), [(1, 0, 7), (2, 0, 8), (4, 60, 12)])
