@@ -13,6 +13,8 @@ import numpy as np
 
 from appliance.values import U8, FrameStamp
 
+WRITTEN, LATEST = 1, 1  # slots that no reader holds
+
 Shape = tuple[int, int, int]
 Allocate = Callable[[Shape], U8]
 
@@ -20,6 +22,18 @@ Allocate = Callable[[Shape], U8]
 def pageable(shape_hwc: Shape) -> U8:
     """Ordinary memory for one frame: `shape_hwc` uint8, its contents undefined."""
     return np.empty(shape_hwc, np.uint8)
+
+
+def slots_for(held: int) -> int:
+    """How many slots a camera needs so that its writer finds one whatever readers do.
+
+    While an engine takes the place of another, both may have frames in flight: for one inference
+    the writer may find none then, and counts it.
+
+    Args:
+        held: frames that readers hold at once, at most: those in flight, and those of each sink.
+    """
+    return WRITTEN + LATEST + held
 
 
 def nobody() -> None:
@@ -130,7 +144,7 @@ class FrameSlots:
         """Allocate every slot.
 
         Args:
-            count: slots, at least 2: one to write while another is the latest.
+            count: slots, at least 2: one to write while another is the latest; see `slots_for`.
             shape_hwc: (H, W, 3).
             allocate: gives the memory of one slot, uint8 of the shape asked for.
             on_publish: called in the writer's thread after each frame, without the lock,

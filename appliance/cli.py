@@ -128,7 +128,7 @@ def _serve_problems(error: SettingsProblems, environ: Mapping[str, str]) -> None
     """Where the page listens is taken from the settings, as far as they are right."""
     from appliance.app.serve import Manager, run_problem_page
 
-    setup("info", "text", ring=Ring(), redactor=Redactor())
+    setup("info", "text", ring=Ring(), redactor=Redactor(error.rest.secrets()))
     try:
         run_problem_page(error.problems, error.rest.web, Manager.of(environ))
     except ListenError as unheard:

@@ -182,6 +182,19 @@ class StoreReading:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkReading:
+    """One of those that get each result.
+
+    Attributes:
+        failures: results that it did not take, since the start.
+        trouble: why it takes none now, a sentence; empty while it does.
+    """
+
+    failures: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StationReading:
     """The whole station.
 
@@ -203,6 +216,8 @@ class StationReading:
         store: the database.
         saving: why pictures are not kept now, a sentence by their kind; empty where they are.
         override: what acts in the place of the settings of detection; None: they do.
+        sinks: those that get each result, by name.
+        publishing: why nothing is handed on now, a sentence by publisher; empty where it is.
     """
 
     now_s: float
@@ -222,6 +237,8 @@ class StationReading:
     store: StoreReading = StoreReading()
     saving: Mapping[str, str] = field(default_factory=dict)
     override: OverrideReading | None = None
+    sinks: Mapping[str, SinkReading] = field(default_factory=dict)
+    publishing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -1,7 +1,7 @@
-"""Finds plug-ins: a new source, head, task, engine or tab is one new file in its folder.
+"""Finds plug-ins: a new source, head, task, engine, publisher or tab is one new file in its folder.
 
-A plug-in module exposes one constant (SOURCE, HEAD, TASK, ENGINE, TAB); the registry maps the
-module's name to it. Modules without the constant are helpers and are passed over.
+A plug-in module exposes one constant (SOURCE, HEAD, TASK, ENGINE, PUBLISHER, TAB); the registry
+maps the module's name to it. Modules without the constant are helpers and are passed over.
 """
 
 import importlib

@@ -154,6 +154,7 @@ def _looping(
             CameraSpec(key=f"c{index}", name=f"c{index}", url="memory://clip"),
             source,
             timing=Timing(wall_s=lambda: 0.0),
+            slots_count=6,
             on_publish=lambda: loop.wake(),  # noqa: PLW0108 - the loop is made after its cameras
         )
         for index in range(count)

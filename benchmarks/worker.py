@@ -126,6 +126,7 @@ def product(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
         camera_spec("street", settings),
         SOURCE,
         timing=Timing(wall_s=lambda: 0.0),
+        slots_count=6,
         on_publish=lambda: loop.wake(),  # noqa: PLW0108 - the loop is made after its cameras
     )
     loop = Loop(

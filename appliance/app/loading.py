@@ -85,7 +85,7 @@ class Loader:
             asked=asked.backend,
             precision=found.verification.precision,
             threads=asked.threads,
-            in_flight=asked.in_flight or self._frames_at_once(),
+            in_flight=frames_at_once(self._settings, self._models),
             engines=self._models,
         )
         engine = backend.load(found.path, found.contract, options)
@@ -107,5 +107,12 @@ class Loader:
             patience_s=max(PATIENCE_S, SLOWER * warm_s),
         )
 
-    def _frames_at_once(self) -> int:
-        return 2 if cores().physical > 1 and self._models == 1 else 1
+
+def frames_at_once(settings: Settings, models: int) -> int:
+    """How many frames the engine of each model works on at once.
+
+    Args:
+        settings: of the station.
+        models: how many models share the box.
+    """
+    return settings.engine.in_flight or (2 if cores().physical > 1 and models == 1 else 1)

@@ -7,10 +7,12 @@ from functools import partial
 from typing import Protocol
 
 from appliance import __version__
-from appliance.app.assembly import verify_folder
+from appliance.app.assembly import models_in_use, verify_folder
 from appliance.app.clock import RELEASED_S, wall_s
+from appliance.app.loading import frames_at_once
 from appliance.app.preparer import Preparer
-from appliance.buffers import Lease
+from appliance.app.publishing import Publications
+from appliance.buffers import slots_for
 from appliance.capture import sources
 from appliance.capture.camera import Camera
 from appliance.capture.contract import CameraSpec, Source, choose
@@ -28,13 +30,15 @@ from appliance.pipeline.inspector import Inspector
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.pipeline.served import ServedModel
+from appliance.pipeline.sinks import FanOut, ResultSink, Told
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
 from appliance.predictions import Result
+from appliance.publish import Outlook
 from appliance.publish.metrics import Metrics
-from appliance.readings import StoreReading
+from appliance.readings import StationReading, StoreReading
 from appliance.registry import plugins
 from appliance.resources import memory
 from appliance.settings import Camera as CameraSettings
@@ -119,7 +123,6 @@ class Pipeline:
         encoder: for the live view.
         burner: for streams and snapshots.
         station: everything as one reading.
-        metrics: for Prometheus.
         start_up: how the start went.
         history: the last hour of each camera.
         reports: the report on the engine of a model, by the model's name.
@@ -136,25 +139,6 @@ class Pipeline:
         self._audit = around.audit
         self._stats = {key: CameraStats(CLOCK_NS) for key in settings.cameras}
         self.history = History(tuple(settings.cameras), CLOCK_NS)
-        self.encoder = _encoder(settings, around.publish)
-        self.burner = _encoder(settings, around.publish_burned, paint=burn, name="burner")
-        self._cameras = self._made(settings)
-        self._heartbeat = Heartbeat(CLOCK_NS)
-        self._loop = Loop(
-            [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
-            on_result=self._on_result,
-            on_failure=self._on_failure,
-            heartbeat=self._heartbeat,
-            clock_ns=CLOCK_NS,
-        )
-        self.inspector = Inspector(self._loop.inspect, limits=partial(limits_of, settings))
-        self.snapshots = Snapshots(frozenset(settings.cameras))
-        self.overrides = Overrides(
-            Detecting(settings.detection.confidence, settings.detection.classes),
-            judge_by=self._loop.judge_by,
-            labels=self._loop.labels,
-            wall_s=wall_s,
-        )
         self._watch = ClockWatch(
             settings.paths.state / CLOCK_FILE,
             wall_s=wall_s,
@@ -162,13 +146,59 @@ class Pipeline:
             right_from_s=RELEASED_S,
             on_jump=lambda told: around.audit.note("clock_jump", detail=told),
         )
+        self._sinks = self._receiving(settings, around)
+        self._cameras = self._made(settings)
+        self._heartbeat = Heartbeat(CLOCK_NS)
+        self._loop = Loop(
+            [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
+            on_result=self._sinks.offer,
+            on_failure=self._on_failure,
+            heartbeat=self._heartbeat,
+            clock_ns=CLOCK_NS,
+        )
+        self.inspector = Inspector(self._loop.inspect, limits=partial(limits_of, settings))
+        self.overrides = Overrides(
+            Detecting(settings.detection.confidence, settings.detection.classes),
+            judge_by=self._loop.judge_by,
+            labels=self._loop.labels,
+            wall_s=wall_s,
+        )
         self._bring_engines(settings)
         self.station = self._seen_as_a_whole(settings, around)
-        self.metrics = Metrics(self.station.reading, version=__version__)
+
+    @property
+    def metrics(self) -> Metrics:
+        """For Prometheus."""
+        return self._publications.the(Metrics)
+
+    def _receiving(self, settings: Settings, around: Surroundings) -> FanOut:
+        """Who gets each result, and keeps its frame for a while."""
+        self.encoder = _encoder(settings, around.publish)
+        self.burner = _encoder(settings, around.publish_burned, paint=burn, name="burner")
+        self.snapshots = Snapshots(frozenset(settings.cameras))
+        self._collector = Collector(
+            {name: verify_folder(settings, name) for name in models_in_use(settings)},
+            self.models,
+            Keeping(settings.verify.pictures, settings.verify.picture_days),
+            on_enough=self._again,
+            clock_ns=CLOCK_NS,
+            watch=self._watch,
+        )
+        self._publications = Publications(settings, Outlook(self._reading, __version__))
+        sinks: list[ResultSink] = [
+            Told("stats", lambda result: self._stats[result.camera].record(result)),
+            *self._publications.sinks(),
+            Told("start_up", self._note_first),
+            Told("engines", self._judge),
+            self.encoder,
+            self.burner,
+            self._collector,
+            self.snapshots,
+        ]
+        return FanOut(sinks, clock_ns=CLOCK_NS)
 
     def _bring_engines(self, settings: Settings) -> None:
-        """What brings engines up, and what keeps pictures to verify them with."""
-        names = tuple(dict.fromkeys(self.models.values())) or (settings.model,)
+        names = models_in_use(settings)
         self._preparer = Preparer(settings, len(names))
         self.reports = self._preparer.report
         self._room = EngineRoom(
@@ -178,14 +208,6 @@ class Pipeline:
             install=self._install,
             withdraw=self._loop.withdraw,
             clock_ns=CLOCK_NS,
-        )
-        self._collector = Collector(
-            {name: verify_folder(settings, name) for name in names},
-            self.models,
-            Keeping(settings.verify.pictures, settings.verify.picture_days),
-            on_enough=self._room.again,
-            clock_ns=CLOCK_NS,
-            watch=self._watch,
         )
 
     def _seen_as_a_whole(self, settings: Settings, around: Surroundings) -> Station:
@@ -209,15 +231,19 @@ class Pipeline:
             notices=lambda: tuple(notices(settings.auth.tokens, wall_s())),
             override=self.overrides.reading,
             look_at_clock=self._watch.look,
+            sinks=self._sinks.readings,
+            publishing=self._publications.troubles,
         )
 
     def _made(self, settings: Settings) -> dict[str, Camera]:
         kinds = plugins(sources, "SOURCE", Source)
+        in_flight = frames_at_once(settings, len(models_in_use(settings)))
         return {
             key: Camera(
                 camera_spec(key, camera),
                 choose(camera.url, kinds),
                 timing=Timing(wall_s=wall_s),
+                slots_count=slots_for(in_flight + self._sinks.frames_held),
                 on_publish=self._wake,
             )
             for key, camera in settings.cameras.items()
@@ -225,6 +251,7 @@ class Pipeline:
 
     def start(self) -> None:
         """Everything begins; nothing here waits for a camera or an engine."""
+        self._publications.start()
         self.encoder.start()
         self.burner.start()
         self._collector.start()
@@ -243,6 +270,7 @@ class Pipeline:
             part.stop()
         deadline_s = time.monotonic() + JOIN_S
         ended = [part.join(max(0.1, deadline_s - time.monotonic())) for part in parts]
+        self._publications.stop()
         return all(ended)
 
     def _install(self, served: ServedModel) -> None:
@@ -254,18 +282,21 @@ class Pipeline:
     def _wake(self) -> None:
         self._loop.wake()
 
-    def _on_result(self, result: Result, lease: Lease) -> None:
-        self._stats[result.camera].record(result)
-        self.metrics.observe(result)
+    def _reading(self) -> StationReading:
+        return self.station.reading()
+
+    def _again(self, model: str) -> None:
+        self._room.again(model)
+
+    def _note_first(self, result: Result) -> None:
+        if not result.unknown:
+            self.start_up.reached(Stage.FIRST_RESULT)
+
+    def _judge(self, result: Result) -> None:
         if result.unknown:
             self._room.doubted(self.models[result.camera], result.unknown)
         else:
-            self.start_up.reached(Stage.FIRST_RESULT)
             self._room.recovered(self.models[result.camera])
-        self.encoder.offer(result, lease)
-        self.burner.offer(result, lease)
-        self._collector.offer(result, lease)
-        self.snapshots.offer(result, lease)
 
     def _on_failure(self, served: ServedModel | None, error: ApplianceError) -> None:
         self._room.failed(served, error)

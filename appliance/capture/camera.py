@@ -11,9 +11,10 @@ The camera's thread never calls a driver; each attempt does that in a thread of 
 
 from collections.abc import Callable
 from math import ceil
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
 from loguru import logger
+from typing_extensions import override
 
 from appliance.buffers import Allocate, Lease, nobody, pageable
 from appliance.capture.contract import (
@@ -28,6 +29,7 @@ from appliance.capture.reading import Reading, silence
 from appliance.capture.status import CameraStatus
 from appliance.capture.timing import FrameMeter, Timing
 from appliance.errors import SourceError
+from appliance.threads import Worker
 from appliance.values import CameraState, Drop
 
 MAX_ABANDONED = 3
@@ -39,8 +41,8 @@ WEDGED_HINT = "Restart the appliance. If this comes back, check the camera and i
 SUPPLIER_HINT = "Download the log and send it to your supplier."
 
 
-class Camera:
-    """One camera or file. Owns its thread: `start`, `stop`, `join`."""
+class Camera(Worker):
+    """One camera or file, watched by a thread of its own."""
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Camera:
         source: Source,
         *,
         timing: Timing,
-        slots_count: int = 6,
+        slots_count: int,
         allocate: Allocate = pageable,
         on_publish: Callable[[], None] = nobody,
     ) -> None:
@@ -58,11 +60,11 @@ class Camera:
             spec: which camera.
             source: how to open it.
             timing: clocks and patience.
-            slots_count: frames that may be held at once: one being written, one latest, and
-                one for each reader that may keep one.
+            slots_count: frames that may be held at once; see `buffers.slots_for`.
             allocate: gives the memory of one slot.
             on_publish: called from the reading thread after each new frame.
         """
+        super().__init__(f"camera-{spec.key}")
         self._spec = spec
         self._source = source
         self._timing = timing
@@ -83,30 +85,19 @@ class Camera:
         self._since_s = timing.wall_s()
         self._sentence, self._next_step = "", ""
         self._wedged = False
-        self._stop = Event()
         self._wake = Event()
         self._log = logger.bind(camera=spec.key)
-        self._thread = Thread(target=self._run, name=f"camera-{spec.key}", daemon=True)
 
     @property
     def wedged(self) -> bool:
         """So many calls into the driver hang that only a restart of the process helps."""
         return self._wedged
 
-    def start(self) -> None:
-        """Begin to connect."""
-        self._thread.start()
-
+    @override
     def stop(self) -> None:
         """End soon, even within a call that hangs; may be called again."""
-        self._stop.set()
+        super().stop()
         self._wake.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False when it has not come."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def take(self, after_sequence: int = 0) -> Lease | None:
         """Lease the newest frame, if newer than `after_sequence`; does not wait.
@@ -136,6 +127,7 @@ class Camera:
                 size_wh=self._memory.size_wh,
             )
 
+    @override
     def _run(self) -> None:
         try:
             while not self._stop.is_set() and self._state is not CameraState.ENDED:

@@ -8,14 +8,15 @@ one has taken, and walk away.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Thread
 
 from loguru import logger
+from typing_extensions import override
 
 from appliance.capture.contract import CameraSpec, Capture, Source, StalledError
 from appliance.capture.memory import FrameMemory
 from appliance.capture.timing import FrameMeter, Pacer, Timing
 from appliance.errors import SourceError
+from appliance.threads import Worker
 from appliance.values import FrameStamp
 
 ROOM_TICK_S = 0.5
@@ -39,7 +40,7 @@ class Call:
         return (now_ns - self.started_ns) / 1e9 - self.timeout_s
 
 
-class Reading:
+class Reading(Worker):
     """Opens one camera and stores its frames, until stopped, ended or failed.
 
     Attributes:
@@ -60,6 +61,7 @@ class Reading:
         wake: Callable[[], None],
     ) -> None:
         """`wake` is called at the first frame and at the end."""
+        super().__init__(f"read-{spec.key}")
         self.call: Call | None = None
         self.grabbed = 0
         self.finished = False
@@ -73,22 +75,8 @@ class Reading:
         self._spoiled = 0
         self._spoiled_by: SourceError | None = None
         self._pacer = Pacer() if spec.paced and not source.live else None
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name=f"read-{spec.key}", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask it to end after the present call."""
-        self._stop.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for its end; False when it has not come."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
+    @override
     def _run(self) -> None:
         try:
             self._read()

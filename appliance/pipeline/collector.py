@@ -11,7 +11,6 @@ with every picture that is due.
 
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,9 @@ from appliance.buffers import Lease
 from appliance.errors import StoreError
 from appliance.pipeline.ageing import TIDY_EVERY_S, Ageing, own_pictures
 from appliance.pipeline.clock_watch import ClockWatch
-from appliance.pipeline.part import Part
 from appliance.predictions import Result
 from appliance.stores.room import ask_for_room
+from appliance.threads import Full, Mailbox, Worker
 
 PERIOD_S = 30.0
 PAUSED = "Saving of pictures to verify with is paused"
@@ -46,7 +45,7 @@ class Keeping:
     days: int = 0
 
 
-class Collector(Part):
+class Collector(Worker):
     """One thread. `offer` is called by the loop.
 
     Args:
@@ -56,7 +55,13 @@ class Collector(Part):
         keeping: how many, and for how long.
         clock_ns: monotonic.
         watch: over the wall clock, by which files are aged.
+
+    Attributes:
+        name: as a sink.
+        frames_held: one waits, and one is written; none where no pictures are wanted.
     """
+
+    name = "collector"
 
     def __init__(
         self,
@@ -68,15 +73,18 @@ class Collector(Part):
         clock_ns: Callable[[], int],
         watch: ClockWatch,
     ) -> None:
-        super().__init__("collector")
+        super().__init__(self.name)
+        self.frames_held = 2 if keeping.wanted else 0
         self._folders = folders
         self._models = models
         self._keeping = keeping
         self._on_enough = on_enough
         self._clock_ns = clock_ns
         self._ageing = Ageing(keeping.days, watch=watch, clock_ns=clock_ns)
-        self._changed = threading.Condition()
-        self._waiting: tuple[Result, Lease] | None = None
+        self._waiting: Mailbox[tuple[Result, Lease]] = Mailbox(
+            1, Full.NEWEST, on_drop=lambda job: job[1].release()
+        )
+        self._changed = self._waiting.changed
         self._trouble = ""
         self._missing = {name: keeping.wanted - _count(folder) for name, folder in folders.items()}
         self._due_ns = dict.fromkeys(models, 0)
@@ -86,7 +94,9 @@ class Collector(Part):
         """End after the picture at hand; idempotent."""
         with self._changed:
             super().stop()
-            self._changed.notify_all()
+            self._waiting.close()
+            for _, lease in self._waiting.clear():
+                lease.release()
 
     def offer(self, result: Result, lease: Lease) -> None:
         """Take this picture if one is due and none waits."""
@@ -94,11 +104,8 @@ class Collector(Part):
         with self._changed:
             is_due = now_ns >= self._due_ns[result.camera]
             is_wanted = self._missing[self._models[result.camera]] > 0
-            if not is_due or not is_wanted or self._waiting is not None or self._stop.is_set():
-                return
-            self._due_ns[result.camera] = now_ns + int(PERIOD_S * 1e9)
-            self._waiting = result, lease.retain()
-            self._changed.notify_all()
+            if is_due and is_wanted and self._waiting.put((result, lease.retain())):
+                self._due_ns[result.camera] = now_ns + int(PERIOD_S * 1e9)
 
     def trouble(self) -> str:
         """Why pictures that are due are not kept, in a sentence; empty while they are."""
@@ -112,7 +119,8 @@ class Collector(Part):
                     path.unlink(missing_ok=True)
         while not self._stop.is_set():
             self._forget_old()
-            if (job := self._next()) is not None:
+            # After a while without any, the old ones are looked at again.
+            if (job := self._waiting.take(TIDY_EVERY_S)) is not None:
                 self._take(*job)
 
     def _take(self, result: Result, lease: Lease) -> None:
@@ -127,15 +135,6 @@ class Collector(Part):
         else:
             self._resume(model)
             self._one_less(model)
-
-    def _next(self) -> tuple[Result, Lease] | None:
-        """The next picture to keep; None after a while without any, and at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stop.is_set(), TIDY_EVERY_S)
-            job, self._waiting = self._waiting, None
-            if self._stop.is_set() and job is not None:
-                job[1].release()
-            return None if self._stop.is_set() else job
 
     def _forget_old(self) -> None:
         """Others take the place of what is too old."""

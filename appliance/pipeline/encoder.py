@@ -5,7 +5,6 @@ one before; a picture is encoded straight from the frame slot, which its lease k
 painted on first is copied, since others read the slot.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.buffers import Lease
-from appliance.pipeline.part import Part
 from appliance.predictions import Result
 from appliance.readings import PictureReading
 from appliance.render import known as painters
+from appliance.threads import Full, Mailbox, Worker
 from appliance.values import U8, Skip
 
 Paint = Callable[[U8, Result], None]
+Job = tuple[Result, Lease]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def burn(picture: U8, result: Result) -> None:
     painters()[result.task].paint(picture, result.prediction, result.names())
 
 
-class LiveEncoder(Part):
+class LiveEncoder(Worker):
     """One thread. `offer` is called by the loop, `watch` and `unwatch` by viewers.
 
     Args:
@@ -53,7 +53,13 @@ class LiveEncoder(Part):
         clock_ns: monotonic.
         paint: draws into a copy of each picture before it is encoded; None: as it is.
         name: of the thread.
+
+    Attributes:
+        name: as a sink.
+        frames_held: of each camera one waits, and one is encoded.
     """
+
+    frames_held = 2
 
     def __init__(
         self,
@@ -66,15 +72,18 @@ class LiveEncoder(Part):
         name: str = "encoder",
     ) -> None:
         super().__init__(name)
+        self.name = name
         self._publish = publish
         self._period_ns = int(1e9 / fps)
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
         self._clock_ns = clock_ns
         self._paint = paint
         self._canvases: dict[str, U8] = {}  # by camera; the encoder's own, written over each time
-        self._changed = threading.Condition()
+        self._waiting: Mailbox[Job] = Mailbox(
+            1, Full.OLDEST, on_drop=self._skip, kind_of=lambda job: job[0].camera
+        )
+        self._changed = self._waiting.changed
         self._watched: Counter[str] = Counter()
-        self._waiting: dict[str, tuple[Result, Lease]] = {}
         self._due_ns: dict[str, int] = {}
         self._sent: Counter[str] = Counter()
         self._skips: dict[str, Counter[Skip]] = {}
@@ -84,7 +93,9 @@ class LiveEncoder(Part):
         """End after the picture at hand; idempotent."""
         with self._changed:
             super().stop()
-            self._changed.notify_all()
+            self._waiting.close()
+            for _, lease in self._waiting.clear():
+                lease.release()
 
     def watch(self, camera: str) -> None:
         """One more viewer looks at `camera`."""
@@ -97,7 +108,9 @@ class LiveEncoder(Part):
             self._watched[camera] -= 1
             if self._watched[camera] <= 0:
                 del self._watched[camera]
-                self._let_go(camera)
+                for job in [each for each in self._waiting if each[0].camera == camera]:
+                    self._waiting.remove(job)
+                    job[1].release()
                 self._canvases.pop(camera, None)
 
     def offer(self, result: Result, lease: Lease) -> None:
@@ -107,10 +120,7 @@ class LiveEncoder(Part):
                 return
             if self._clock_ns() < self._due_ns.get(result.camera, 0):
                 return
-            if self._let_go(result.camera):
-                self._skips.setdefault(result.camera, Counter())[Skip.ENCODER] += 1
-            self._waiting[result.camera] = (result, lease.retain())
-            self._changed.notify_all()
+            self._waiting.put((result, lease.retain()))
 
     def sent(self, camera: str) -> None:
         """A viewer was sent a picture of `camera`."""
@@ -131,12 +141,11 @@ class LiveEncoder(Part):
                 for camera in cameras
             }
 
-    def _let_go(self, camera: str) -> bool:
-        """Release the picture that waits; whether there was one."""
-        waiting = self._waiting.pop(camera, None)
-        if waiting is not None:
-            waiting[1].release()
-        return waiting is not None
+    def _skip(self, job: Job) -> None:
+        """A newer picture has taken its place; under the lock."""
+        result, lease = job
+        lease.release()
+        self._skips.setdefault(result.camera, Counter())[Skip.ENCODER] += 1
 
     @override
     def _run(self) -> None:
@@ -165,17 +174,13 @@ class LiveEncoder(Part):
         np.copyto(canvas, pixels)
         return canvas
 
-    def _next(self) -> tuple[Result, Lease] | None:
+    def _next(self) -> Job | None:
         with self._changed:
-            while not self._waiting and not self._stop.is_set():
-                self._changed.wait()
-            if self._stop.is_set():
-                for camera in list(self._waiting):
-                    self._let_go(camera)
-                return None
-            camera = next(iter(self._waiting))
-            self._due_ns[camera] = self._due_after(camera)
-            return self._waiting.pop(camera)
+            job = self._waiting.take()
+            if job is not None:
+                camera = job[0].camera
+                self._due_ns[camera] = self._due_after(camera)
+            return job
 
     def _due_after(self, camera: str) -> int:
         """Keep an even beat: half a period of slack, so that 15 of 25 do not become 12.5."""

@@ -18,9 +18,9 @@ from loguru import logger
 from typing_extensions import override
 
 from appliance.errors import ApplianceError, DeviceLostError, EngineError, EngineStuckError
-from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
+from appliance.threads import Worker
 from appliance.values import EngineState
 
 LOOK_AGAIN_S = 20.0  # at files that gave no engine: somebody may have brought others
@@ -137,7 +137,7 @@ class _Place:
         )
 
 
-class EngineRoom(Part):
+class EngineRoom(Worker):
     """Prepares models in the order given, and again where an engine is given up.
 
     Args:

@@ -21,10 +21,10 @@ from appliance.errors import ApplianceError, EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pictures.apart import ReaderApart
 from appliance.pipeline.asked import Inspected, ThresholdsOf, crowded, ending
-from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.render import known as painters
 from appliance.tasks import Thresholds
+from appliance.threads import Full, Mailbox, Worker
 from appliance.values import U8
 
 AT_ONCE = 3  # threads; one model has all of them but one
@@ -121,9 +121,8 @@ class Inspector:
     def __init__(self, inspect: Inspect, *, limits: Callable[[], Limits]) -> None:
         self.limits = limits
         self._inspect = inspect
-        self._changed = threading.Condition()
-        self._has_ended = False
-        self._waiting: list[Inquiry] = []
+        self._waiting: Mailbox[Inquiry] = Mailbox(ALL_LIMIT, Full.NEWEST)
+        self._changed = self._waiting.changed
         self._at_hand: list[Inquiry] = []
         self._lookers = tuple(_Looker(self, number) for number in range(AT_ONCE))
 
@@ -135,11 +134,9 @@ class Inspector:
     def stop(self) -> None:
         """End after the pictures at hand, of which none is read on; idempotent."""
         with self._changed:
-            self._has_ended = True
-            for inquiry in self._waiting:
+            self._waiting.close()
+            for inquiry in self._waiting.clear():
                 inquiry.answer.cancel()
-            self._waiting.clear()
-            self._changed.notify_all()
         for looker in self._lookers:
             looker.stop()
 
@@ -169,18 +166,17 @@ class Inspector:
         with self._changed:
             under_way = [*self._waiting, *self._at_hand]
             own = sum(each.person == person for each in under_way)
-            if self._has_ended:
+            if self._waiting.is_closed:
                 raise ending()
             if own >= ONE_LIMIT or len(under_way) >= ALL_LIMIT:
                 raise crowded()
-            self._waiting.append(inquiry)
-            self._changed.notify_all()
+            self._waiting.put(inquiry)
         return inquiry
 
     def next(self, timeout_s: float | None) -> Inquiry | None:
         """One whose turn it is; None at the end, or where none came in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._has_ended or self._due(), timeout_s)
+            self._changed.wait_for(lambda: self._waiting.is_closed or self._due(), timeout_s)
             inquiry = self._due()
             if inquiry is not None:
                 self._waiting.remove(inquiry)
@@ -230,7 +226,7 @@ class Inspector:
         )
 
 
-class _Looker(Part):
+class _Looker(Worker):
     """One of the threads, with a process of its own that reads."""
 
     def __init__(self, inspector: Inspector, number: int) -> None:

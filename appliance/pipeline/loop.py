@@ -31,10 +31,10 @@ from appliance.errors import (
 from appliance.pipeline.asked import Asked, AskedQueue, Inspected, ThresholdsOf, ending
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import Frame, InFlight, Lane
-from appliance.pipeline.part import Part
 from appliance.pipeline.served import ServedModel
 from appliance.predictions import Result
 from appliance.tasks import Thresholds
+from appliance.threads import Worker
 from appliance.values import U8
 
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
@@ -42,7 +42,7 @@ POLL_S = 0.001  # how late a frame may find its free slot while engines work
 FAILURE_PAUSE_S = 1.0
 
 
-class Loop(Part):
+class Loop(Worker):
     """Runs until stopped. `wake` is called by cameras when a frame is there.
 
     Args:

@@ -16,7 +16,14 @@ class Snapshots:
 
     Args:
         cameras: keys that may be asked for.
+
+    Attributes:
+        name: as a sink.
+        frames_held: none; what is wanted is copied at once.
     """
+
+    name = "snapshots"
+    frames_held = 0
 
     def __init__(self, cameras: frozenset[str]) -> None:
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ from appliance.readings import (
     CameraReading,
     EngineReading,
     OverrideReading,
+    SinkReading,
     StationReading,
     StoreReading,
 )
@@ -49,6 +50,8 @@ class Station:
         saving: why pictures are not kept now, by their kind; empty where they are.
         notices: what needs a person soon.
         override: what acts in the place of the settings of detection.
+        sinks: how those are that get each result, by name.
+        publishing: why nothing is handed on now, by publisher; empty where it is.
         look_at_clock: finds out whether somebody has set the wall clock.
     """
 
@@ -70,6 +73,8 @@ class Station:
     saving: Callable[[], Mapping[str, str]] = dict
     notices: Callable[[], tuple[str, ...]] = tuple
     override: Callable[[], OverrideReading | None] = lambda: None
+    sinks: Callable[[], Mapping[str, SinkReading]] = dict
+    publishing: Callable[[], Mapping[str, str]] = dict
     look_at_clock: Callable[[], None] = lambda: None
 
     def reading(self) -> StationReading:
@@ -78,7 +83,9 @@ class Station:
         engines = self.room.readings()
         loop_age_s = self.heartbeat.age_s()
         store, saving = self.store(), self.saving()
-        troubles = (*store.troubles, *filter(None, saving.values()))
+        sinks, publishing = self.sinks(), self.publishing()
+        others = (*saving.values(), *(sink.trouble for sink in sinks.values()))
+        troubles = (*store.troubles, *filter(None, (*others, *publishing.values())))
         health, reasons = judge(cameras, engines, loop_age_s, troubles)
         now_s = self.wall_s()
         return StationReading(
@@ -99,6 +106,8 @@ class Station:
             saving=saving,
             notices=self.notices(),
             override=self.override(),
+            sinks=sinks,
+            publishing=publishing,
         )
 
     def sample(self) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from loguru import logger
 from typing_extensions import override
 
-from appliance.pipeline.part import Part
 from appliance.pipeline.station import STUCK_S, Station
 from appliance.readings import StationReading
 from appliance.redaction import one_line
+from appliance.threads import Worker
 from appliance.values import Health
 
 PERIOD_S = 1.0
 
 
-class Supervisor(Part):
+class Supervisor(Worker):
     """One thread.
 
     Args:

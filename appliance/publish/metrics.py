@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from appliance.predictions import Result
+from appliance.publish import Publisher
 from appliance.readings import CameraReading, PictureReading, StationReading, StoreReading
 from appliance.values import CameraState, Drop, EngineState, Skip
 
@@ -70,7 +71,17 @@ class Metrics:
             buckets=_SECONDS,
         )
 
-    def observe(self, result: Result) -> None:
+    def start(self) -> None:
+        """Nothing to begin: whoever scrapes comes by the page's own server."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+    def trouble(self) -> str:
+        """There is none: nobody has to be reached."""
+        return ""
+
+    def publish(self, result: Result) -> None:
         """Count one result."""
         age_s = result.age_ms / 1e3
         self._inference.labels(result.camera).observe(result.inference_ms / 1e3)
@@ -109,6 +120,7 @@ class _Readings(Collector):
         )
         yield from _station(reading)
         yield from _store(reading.store)
+        yield _sinks(reading)
         yield from _cameras(reading)
         yield self._last_results(reading)
         yield from _pictures(reading)
@@ -174,6 +186,17 @@ def _store(store: StoreReading) -> Iterator[Family]:
     for outcome, count in outcomes.items():
         entries.add_metric([outcome], count)
     yield entries
+
+
+def _sinks(reading: StationReading) -> CounterMetricFamily:
+    failures = CounterMetricFamily(
+        "appliance_sink_failures",
+        "Results that one of the station's own parts did not take.",
+        labels=["sink"],
+    )
+    for name, sink in reading.sinks.items():
+        failures.add_metric([name], sink.failures)
+    return failures
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -270,3 +293,10 @@ def _engines(reading: StationReading) -> Iterator[Family]:
         unknown.add_metric(model, engine.unknown)
         replacements.add_metric(model, engine.replacements)
     yield from (running, info, fallback, progress, failures, unknown, replacements)
+
+
+PUBLISHER = Publisher(
+    "metrics",
+    section=None,
+    make=lambda _section, outlook: Metrics(outlook.read, version=outlook.version),
+)

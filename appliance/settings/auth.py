@@ -30,14 +30,13 @@ class Auth(Section):
         note=Note(
             form="list of name:role:hash, one a line or parted by commas; the role is viewer, "
             "operator or admin",
-            is_secret=True,
         ),
     )
     metrics_token: Annotated[SecretStr, AfterValidator(_check_secret_token)] | None = setting(
         None,
         "Bearer token with which metrics and readiness may be read; it never expires.",
         example="16 random characters or more",
-        note=Note(form="at least 16 visible ASCII characters", is_secret=True),
+        note=Note(form="at least 16 visible ASCII characters"),
     )
     tokens: Tokens = setting(
         (),
@@ -47,7 +46,6 @@ class Auth(Section):
         note=Note(
             form="list of name:scopes:expiry:hash; scopes are metrics, pictures and ready, joined "
             "by +; the expiry is a date",
-            is_secret=True,
         ),
     )
     proxy_header: HeaderName = setting(

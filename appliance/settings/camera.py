@@ -34,7 +34,6 @@ class Camera(Section):
         None,
         "Password at the camera, not escaped.",
         example="a password",
-        note=Note(is_secret=True),
     )
     model: ModelName = setting(
         "",

@@ -3,11 +3,11 @@
 Everything that speaks of settings (messages, the documentation, the System page) reads these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -26,15 +26,13 @@ class Note:
     Attributes:
         form: how its text must look; empty where the type says it.
         default: how the default is described where it depends on the box; else empty.
-        is_secret: whether it may also come from a file, and is never shown.
     """
 
-    __slots__ = ("default", "form", "is_secret")
+    __slots__ = ("default", "form")
 
-    def __init__(self, *, form: str = "", default: str = "", is_secret: bool = False) -> None:
+    def __init__(self, *, form: str = "", default: str = "") -> None:
         self.form = form
         self.default = default
-        self.is_secret = is_secret
 
 
 def setting(  # noqa: PLR0913 - one argument for each thing to know of a setting
@@ -53,7 +51,7 @@ def setting(  # noqa: PLR0913 - one argument for each thing to know of a setting
         default: its value when the variable is unset; without one it is required.
         meaning: one sentence for the operator.
         example: a value as one writes it into the variable; shown in messages.
-        note: form, described default and secrecy where they are special.
+        note: form and described default where they are special.
         ge: the smallest number.
         gt: the number it must be above.
         le: the largest number.
@@ -66,6 +64,34 @@ def setting(  # noqa: PLR0913 - one argument for each thing to know of a setting
 def note_of(field: FieldInfo) -> Note:
     """The note of a field that was declared by `setting`."""
     return next((item for item in field.metadata if isinstance(item, Note)), Note())
+
+
+def is_secret(annotation: object) -> bool:
+    """Whether values of this type hold a `SecretStr`, however deep: they are never shown.
+
+    It is the one mark of a secret. Whoever hides, redacts or reads secrets from files asks here.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, SecretStr):
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(is_secret(field.annotation) for field in annotation.model_fields.values())
+    return any(map(is_secret, get_args(annotation)))
+
+
+def secrets_in(value: object) -> Iterator[str]:
+    """The plain text of every `SecretStr` in a value."""
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from secrets_in(getattr(value, name))
+        case Mapping():
+            for item in value.values():
+                yield from secrets_in(item)
+        case tuple() | list() | frozenset():
+            for item in value:
+                yield from secrets_in(item)
 
 
 def form_of(field: FieldInfo) -> str:

@@ -37,5 +37,5 @@ class Kiosk(Section):
         "Key that this browser must bring, so that no other program of the host sees the pictures; "
         "`openssl rand -hex 32` makes one.",
         example="32 random characters or more",
-        note=Note(form="at least 32 characters: letters, digits, - and _", is_secret=True),
+        note=Note(form="at least 32 characters: letters, digits, - and _"),
     )

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from appliance.settings.auth import Auth
 from appliance.settings.camera import Camera
-from appliance.settings.fields import Note, Section, setting
+from appliance.settings.fields import Note, Section, secrets_in, setting
 from appliance.settings.forms import (
     LANGUAGE_FORM,
     LIMITS_FORM,
@@ -332,7 +332,4 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret as plain text, for the redactor of the logs and for nothing else."""
-        held = [camera.password for camera in self.cameras.values()]
-        held += [self.auth.metrics_token, self.kiosk.key, *(user.hash for user in self.auth.users)]
-        held += [token.hash for token in self.auth.tokens]
-        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+        return tuple(secrets_in(self))

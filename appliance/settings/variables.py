@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance.settings.camera import Camera
-from appliance.settings.fields import default_of, form_of, note_of
+from appliance.settings.fields import default_of, form_of, is_secret, note_of
 from appliance.settings.model import Settings
 
 PREFIX = Settings.model_config.get("env_prefix") or ""
@@ -127,7 +127,7 @@ def _variable(path: tuple[str, ...], field: FieldInfo, group: str) -> Variable:
         example=str((field.examples or [""])[0]),
         default=default_of(field),
         is_required=field.is_required() and not note_of(field).default,
-        is_secret=note_of(field).is_secret,
+        is_secret=is_secret(field.annotation),
     )
 
 

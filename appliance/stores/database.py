@@ -8,23 +8,22 @@ known, and it is counted.
 """
 
 import sqlite3
-import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from loguru import logger
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from typing_extensions import override
 
 from appliance.errors import StoreError
 from appliance.readings import StoreReading
 from appliance.stores.file import HINT, code_of, open_file, told
 from appliance.stores.form import FAILURES
+from appliance.threads import Full, Mailbox, Worker
 
 CAPACITY: Final = 10_000  # writes that wait
 TOGETHER: Final = 500  # writes of one transaction
@@ -58,7 +57,7 @@ class _WrongWriteError(Exception):
         self.job = job
 
 
-class Database:
+class Database(Worker):
     """One file, and the thread that writes it.
 
     Args:
@@ -67,33 +66,27 @@ class Database:
     """
 
     def __init__(self, folder: Path, *, wall_s: Callable[[], float]) -> None:
+        super().__init__("database")
         self._folder = folder
         self._wall_s = wall_s
         self._engine: Engine | None = None
-        self._changed = threading.Condition()
-        self._waiting: deque[_Job] = deque()
-        self._is_ending = False
+        self._waiting: Mailbox[_Job] = Mailbox(CAPACITY, Full.NEWEST, on_drop=_lose)
+        self._changed = self._waiting.changed
         self._trouble = ""
         self._set_aside = ""
-        self._committed = self._failed = self._dropped = 0
-        self._thread = threading.Thread(target=self._run, name="database", daemon=True)
+        self._committed = self._failed = self._lost = 0
 
+    @override
     def start(self) -> None:
         """Open the file, or say why not, and begin to write; once."""
         self._is_open()
-        self._thread.start()
+        super().start()
 
+    @override
     def stop(self) -> None:
         """Write what waits, if that can be done now, and end; idempotent."""
-        with self._changed:
-            self._is_ending = True
-            self._changed.notify_all()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False if it did not come in time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self._waiting.close()  # first: whoever writes to the end must find no more
+        super().stop()
 
     def submit(self, write: Write) -> "Future[None]":
         """Queue one write; from any thread, never waits.
@@ -106,13 +99,7 @@ class Database:
         """
         job = _Job(write)
         job.done.set_running_or_notify_cancel()  # what is queued is not taken back
-        with self._changed:
-            if len(self._waiting) < CAPACITY and not self._is_ending:
-                self._waiting.append(job)
-                self._changed.notify_all()
-                return job.done
-            self._dropped += 1
-        job.done.set_exception(_lost())
+        self._waiting.put(job)
         return job.done
 
     def read(self, query: Callable[[Connection], Value]) -> Value:
@@ -144,9 +131,10 @@ class Database:
                 waiting=waiting,
                 committed=self._committed,
                 failed=self._failed,
-                dropped=self._dropped,
+                dropped=self._waiting.dropped + self._lost,
             )
 
+    @override
     def _run(self) -> None:
         while (batch := self._next()) is not None:
             try:
@@ -154,20 +142,21 @@ class Database:
             except Exception:  # noqa: BLE001 - top of the thread: told, not swallowed
                 logger.exception("database: unexpected error")
                 is_done = False
-            with self._changed:
-                if not is_done and self._is_ending:
+            if not is_done:
+                if self._stop.is_set():
                     break
-                if not is_done:
-                    self._changed.wait_for(lambda: self._is_ending, RETRY_S)
+                self._stop.wait(RETRY_S)  # then once more, at the end too
         self._end()
 
     def _next(self) -> list[_Job] | None:
         """What is written next, and stays queued until it is; nothing, to have the file opened."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_ending or self._engine is None)
-            if self._is_ending and not self._waiting:
+            self._changed.wait_for(
+                lambda: self._waiting or self._waiting.is_closed or self._engine is None
+            )
+            if self._waiting.is_closed and not self._waiting:
                 return None
-            return list(islice(self._waiting, TOGETHER))
+            return self._waiting.first(TOGETHER)
 
     def _is_open(self) -> bool:
         if self._engine is not None:
@@ -198,8 +187,8 @@ class Database:
             self._shut(told(error, self._folder))
             return False
         with self._changed:
-            for _ in batch:
-                self._waiting.popleft()
+            for job in batch:
+                self._waiting.remove(job)
             self._committed += len(batch)
             was_stuck, self._trouble = bool(self._trouble), ""
         for job in batch:
@@ -227,12 +216,11 @@ class Database:
 
     def _end(self) -> None:
         with self._changed:
-            lost, engine = list(self._waiting), self._engine
-            self._waiting.clear()
-            self._dropped += len(lost)
+            lost, engine = self._waiting.clear(), self._engine
+            self._lost += len(lost)
             self._engine = None
         for job in lost:
-            job.done.set_exception(_lost())
+            _lose(job)
         if lost:
             logger.error("database: {} entries are lost", len(lost))
         if engine is not None:
@@ -249,5 +237,5 @@ def _do(job: _Job, connection: Connection) -> None:
         raise _WrongWriteError(job) from error
 
 
-def _lost() -> StoreError:
-    return StoreError("the database takes no more entries", hint=HINT)
+def _lose(job: _Job) -> None:
+    job.done.set_exception(StoreError("the database takes no more entries", hint=HINT))

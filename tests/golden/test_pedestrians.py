@@ -43,7 +43,9 @@ def product(card, weights, folder, clip):
     def wake():
         loop.wake()
 
-    camera = Camera(spec, file.SOURCE, timing=Timing(wall_s=time.time), on_publish=wake)
+    camera = Camera(
+        spec, file.SOURCE, timing=Timing(wall_s=time.time), slots_count=6, on_publish=wake
+    )
     loop = Loop(
         [Lane("clip", camera, card.name)],
         on_result=lambda result, _lease: results.append(result),

@@ -14,6 +14,7 @@ from appliance.readings import (
     CameraReading,
     EngineReading,
     PictureReading,
+    SinkReading,
     StationReading,
     StoreReading,
 )
@@ -77,6 +78,7 @@ def reading(health: Health = Health.DEGRADED) -> StationReading:
         start_s={Stage.FIRST_RESULT: 0.5},
         pictures={"door": PictureReading(sent=40, skips={Skip.VIEWER: 2})},
         saving={"verify_pictures": "Saving is paused"},
+        sinks={"metrics": SinkReading(), "collector": SinkReading(3, "Some results are lost")},
         store=StoreReading(waiting=4, committed=50, failed=1, dropped=2),
     )
 
@@ -100,7 +102,7 @@ def families_of(text: str) -> dict[str, Metric]:
 def exported() -> dict[str, Metric]:
     """Every family of a station that has had a result."""
     metrics = Metrics(reading, version="1.2.3")
-    metrics.observe(result(inference_ms=15, age_ms=120))
+    metrics.publish(result(inference_ms=15, age_ms=120))
     return families_of(metrics.render().decode())
 
 

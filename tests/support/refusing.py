@@ -150,7 +150,7 @@ def try_again_and_again(urls: list[str], attempts: int) -> dict[str, object]:
             read_timeout_s=20,
         )
         source = _limited(stream.SOURCE if network else file.SOURCE, tried, WARM_UP + attempts)
-        cameras.append(Camera(spec, source, timing=at_once))
+        cameras.append(Camera(spec, source, timing=at_once, slots_count=2))
     for camera in cameras:
         camera.start()
     _wait(lambda: len(tried) == len(urls) and min(tried.values()) >= WARM_UP)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from appliance.buffers import FrameSlots, Lease
+from appliance.buffers import FrameSlots, Lease, slots_for
 from appliance.values import FrameStamp
 
 SHAPE = (2, 3, 3)
@@ -300,3 +300,15 @@ def test_threads_never_see_a_half_written_frame():
     [reader.join(5) for reader in readers]
     assert not torn
     assert slots.published > 100
+
+
+def test_slots_that_nobody_needs_are_never_touched():
+    """A camera has slots for the worst case; the memory of those it never needs stays unused."""
+    slots, used = FrameSlots(slots_for(8), SHAPE), set()
+    for sequence in range(1, 30):
+        slot = slots.begin()
+        used.add(id(slot))
+        slots.publish(slot, FrameStamp(sequence, 0, 0.0))
+        with slots.take() as lease, lease.retain():
+            pass
+    assert len(used) == 2

@@ -64,7 +64,7 @@ def run():
     cameras: list[Camera] = []
 
     def start(spec, source=stream.SOURCE, *, timing=TIMING, **options) -> Camera:
-        camera = Camera(spec, source, timing=timing, **options)
+        camera = Camera(spec, source, timing=timing, **{"slots_count": 6, **options})
         cameras.append(camera)
         camera.start()
         return camera
@@ -502,7 +502,7 @@ def test_every_frame_is_announced(run):
 
 def test_a_camera_that_was_never_started_stops_too():
     """Stopping and joining without a start is harmless: start-up may fail half-way."""
-    camera = Camera(spec_of("/none.mp4"), file.SOURCE, timing=TIMING)
+    camera = Camera(spec_of("/none.mp4"), file.SOURCE, timing=TIMING, slots_count=2)
     camera.stop()
     assert camera.join(1)
     assert camera.status().state is CONNECTING

@@ -99,7 +99,12 @@ def run():
     cameras = []
 
     def start(*captures, live=True, **options):
-        camera = Camera(SPEC, scripted_source(*captures, live=live), timing=TIMING, **options)
+        camera = Camera(
+            SPEC,
+            scripted_source(*captures, live=live),
+            timing=TIMING,
+            **{"slots_count": 6, **options},
+        )
         cameras.append(camera)
         camera.start()
         return camera

@@ -12,10 +12,11 @@ FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
 ALERTS = FOLDER / "alerts.yaml"
 NOT_SHOWN = {
     "appliance_process_virtual_memory_bytes",  # says nothing about what a box has left
-    # Nothing to watch: the station says so itself, and is degraded, while entries wait.
+    # Nothing to watch: the station says so itself, and is degraded, while entries wait or fail.
     "appliance_database_waiting",
     "appliance_database_entries_total",
     "appliance_saving_paused",
+    "appliance_sink_failures_total",
     # The page says who has overridden what, and until when; this is for rules of one's own.
     "appliance_override_active",
 }

@@ -131,6 +131,13 @@ def test_what_becomes_of_the_databases_entries_is_counted(metrics):
     assert found["appliance_database_entries_total", ("outcome", "dropped")] == 2
 
 
+def test_results_that_a_part_did_not_take_are_counted_by_part(metrics):
+    """Each part has its series from the start; one that fails stands out."""
+    found = samples(metrics)
+    for sink, failures in {"metrics": 0, "collector": 3}.items():
+        assert found["appliance_sink_failures_total", ("sink", sink)] == failures
+
+
 def test_a_stage_that_was_not_reached_is_missing(metrics):
     """No made-up zero: the page is not up yet."""
     stages = [key for key in samples(metrics) if key[0] == "appliance_start_seconds"]
@@ -139,7 +146,7 @@ def test_a_stage_that_was_not_reached_is_missing(metrics):
 
 def test_the_last_result_is_told_by_the_wall_clock(metrics):
     """When the result was there, not when its frame was taken; 0 where there was none."""
-    metrics.observe(result(inference_ms=15, age_ms=250))
+    metrics.publish(result(inference_ms=15, age_ms=250))
     found = samples(metrics)
     assert found["appliance_last_result_timestamp_seconds", ("camera", "door")] == 1000.25
     assert found["appliance_last_result_timestamp_seconds", ("camera", "yard")] == 0
@@ -169,8 +176,8 @@ def test_ready_follows_the_health(health):
 
 def test_times_are_in_seconds(metrics):
     """Results are counted in histograms of seconds, whatever unit they are measured in."""
-    metrics.observe(result(inference_ms=15, age_ms=120))
-    metrics.observe(result(inference_ms=45, age_ms=60))
+    metrics.publish(result(inference_ms=15, age_ms=120))
+    metrics.publish(result(inference_ms=45, age_ms=60))
     found = samples(metrics)
     door = ("camera", "door")
     assert found["appliance_inference_seconds_count", door] == 2
@@ -199,16 +206,16 @@ def test_any_text_may_stand_in_a_label(metrics):
 
 def test_more_results_bring_no_more_series(metrics):
     """What a scrape costs depends on the settings, not on how long the station has run."""
-    metrics.observe(result(inference_ms=15, age_ms=120))
+    metrics.publish(result(inference_ms=15, age_ms=120))
     before = set(samples(metrics))
     for index in range(200):
-        metrics.observe(result(inference_ms=0.7**index, age_ms=1.1**index))
+        metrics.publish(result(inference_ms=0.7**index, age_ms=1.1**index))
     assert set(samples(metrics)) == before
 
 
 def test_prometheus_own_linter_has_nothing_to_say(metrics):
     """`promtool check metrics` accepts names, units and helps."""
-    metrics.observe(result(inference_ms=15, age_ms=120))
+    metrics.publish(result(inference_ms=15, age_ms=120))
     assert promtool("check", "metrics", text=metrics.render().decode()) == ""
 
 

@@ -42,7 +42,7 @@ def spec_of(url: object, **changes: object) -> CameraSpec:
 
 @contextlib.contextmanager
 def running(spec: CameraSpec, source=stream.SOURCE) -> Iterator[Camera]:
-    camera = Camera(spec, source, timing=TIMING)
+    camera = Camera(spec, source, timing=TIMING, slots_count=6)
     camera.start()
     try:
         yield camera

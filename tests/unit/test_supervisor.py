@@ -25,7 +25,7 @@ from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
 from appliance.pipeline.stats import CameraStats
 from appliance.pipeline.supervisor import Supervisor
-from appliance.readings import StoreReading
+from appliance.readings import SinkReading, StoreReading
 from appliance.values import CameraState
 from tests.support.fakes import LevelEngine, PaintedCamera, served, wait_until
 
@@ -72,6 +72,7 @@ class Plant:
         self.gate = threading.Event()  # lets the engine's preparation go on
         self.told = threading.Semaphore(0)  # lets it make the next step
         self.shares = [0.1]
+        self.sinks, self.publishing = {}, {"metrics": ""}
         heartbeat = Heartbeat(time.monotonic_ns)
         self.loop = Loop(
             [Lane("lane", self.lane, "m")],
@@ -94,7 +95,7 @@ class Plant:
         )
         spec = CameraSpec(key="dock", name="Dock", url=str(folder / "missing.mp4"))
         timing = Timing(wall_s=time.time, backoff=Backoff(first_s=0.05, cap_s=0.05))
-        self.camera = Camera(spec, file.SOURCE, timing=timing)
+        self.camera = Camera(spec, file.SOURCE, timing=timing, slots_count=6)
         self.station = Station(
             cameras={"dock": self.camera},
             models={"dock": "m"},
@@ -111,6 +112,8 @@ class Plant:
             log_lines=dict,
             start_up=StartUp(),
             store=StoreReading,
+            sinks=lambda: self.sinks,
+            publishing=lambda: self.publishing,
         )
         notify = notifier(manager.address)
         self.supervisor = Supervisor(self.station, notify, period_s=PERIOD_S)
@@ -213,6 +216,19 @@ def test_a_dead_camera_alone_keeps_the_watchdog_fed(plant, manager):
     fed = len(manager.fed())
     wait_for_feeding(manager, 10)
     assert len(manager.fed()) >= fed + 10
+
+
+def test_a_sink_or_a_publisher_that_fails_is_told(plant, manager):
+    """The station goes on, degraded, and says which of its parts gets no results."""
+    plant.open()
+    plant.start()
+    wait_until(lambda: manager.statuses()[-1:] == ["Ready"])
+    lost = SinkReading(2, "Some results do not reach encoder (ValueError)")
+    plant.sinks, plant.publishing = {"encoder": lost}, {"metrics": "", "mqtt": "The broker is away"}
+    wait_until(lambda: manager.statuses()[-1:] == [f"Degraded. {lost.trouble}. The broker is away"])
+    assert plant.station.reading().sinks == {"encoder": lost}
+    plant.sinks, plant.publishing = {"encoder": SinkReading(2)}, {"metrics": "", "mqtt": ""}
+    wait_until(lambda: manager.statuses()[-1:] == ["Ready"])
 
 
 def test_a_status_is_said_once(plant, manager):

@@ -209,6 +209,10 @@ def test_real_problems_of_settings_are_said_in_german(tmp_path):
         ("Gate is offline", "Gate ist offline"),
         ("Gate is stalled.", "Gate ist gestört."),
         (
+            "Some results do not reach encoder (ValueError).",
+            "Einige Ergebnisse erreichen encoder nicht (ValueError).",
+        ),
+        (
             "yolo: TensorRT has failed since the start",
             "yolo: TensorRT ist seit dem Start ausgefallen",
         ),
