@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import httpx
 import psutil
 import pytest
+from appliance.web.routes import RULES
 from websockets.sync.client import connect
 
 from appliance.settings.variables import station_variables
-from appliance.web.routes import RULES
 from tests.support.cameras import MjpegServer
 from tests.support.people import encoded, upright
 from tests.support.planted import USER, planted, seen_in
