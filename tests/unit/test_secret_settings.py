@@ -49,7 +49,6 @@ class Outer(Section):
         Broker,
         Outer,
     ],
-    ids=str,
 )
 def test_what_holds_a_secret_is_one(annotation):
     """However deep it lies in the type."""
