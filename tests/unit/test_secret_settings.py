@@ -49,6 +49,18 @@ class Outer(Section):
         Broker,
         Outer,
     ],
+    ids=[
+        "plain",
+        "or nothing",
+        "checked or nothing",
+        "tuple",
+        "mapping",
+        "user",
+        "users",
+        "tokens",
+        "section",
+        "section in a section",
+    ],
 )
 def test_what_holds_a_secret_is_one(annotation):
     """However deep it lies in the type."""
