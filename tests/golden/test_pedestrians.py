@@ -21,7 +21,7 @@ from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import centernet as head
 from appliance.optimizer.reference import Reference
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
 from appliance.runtimes import EngineOptions
