@@ -27,7 +27,7 @@ from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import Head
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
 from appliance.predictions import Result

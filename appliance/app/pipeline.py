@@ -25,11 +25,12 @@ from appliance.pipeline.encoder import LiveEncoder, LivePicture, Paint, burn
 from appliance.pipeline.engine_room import EngineRoom
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
-from appliance.pipeline.in_flight import Lane
 from appliance.pipeline.inspector import Inspector
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.overrides import Detecting, Overrides
 from appliance.pipeline.served import ServedModel
+from appliance.pipeline.shares import Shares
 from appliance.pipeline.sinks import FanOut, ResultSink, Told
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
@@ -155,6 +156,7 @@ class Pipeline:
             on_failure=self._on_failure,
             heartbeat=self._heartbeat,
             clock_ns=CLOCK_NS,
+            shares=Shares(settings.engine.people_share, settings.engine.background_share),
         )
         self.inspector = Inspector(self._loop.inspect, limits=partial(limits_of, settings))
         self.overrides = Overrides(

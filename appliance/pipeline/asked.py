@@ -1,23 +1,16 @@
-"""Single pictures that people ask about, waiting behind the cameras for a model's free slot."""
+"""Single pictures that people ask about, as work."""
 
-import threading
-from collections import Counter, deque
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from appliance.errors import EngineError
+from appliance.errors import ApplianceError, EngineError
 from appliance.geometry import Fit
 from appliance.pipeline.served import ServedModel
+from appliance.pipeline.work import Inference, Urgency
 from appliance.predictions import Prediction
-from appliance.runtimes import EngineReport
+from appliance.runtimes import EngineReport, EngineSlot
 from appliance.tasks import Thresholds
 from appliance.values import U8
-
-ASKED_LIMIT = 8  # single pictures that wait for their turn at one model
-FRAMES_BEFORE = 8  # frames of cameras that a single picture lets go first, at most
-
-ThresholdsOf = Callable[[ServedModel], Thresholds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,89 +38,63 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """A single picture, fitted for `model` by whoever asks: it may be a large one."""
+    """A single picture, fitted for `served` by whoever asks: it may be a large one."""
 
-    model: ServedModel
+    served: ServedModel
     fitted: U8
     fit: Fit
     thresholds: Thresholds
     asked_ns: int
     answer: Future[Inspected]
 
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.served.name
 
-class AskedQueue:
-    """Filled from any thread, emptied by the loop; bounded for each model, the rest is refused."""
+    @property
+    def urgency(self) -> Urgency:
+        """Behind the cameras."""
+        return Urgency.PEOPLE
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: deque[Asked] = deque()
-        self._has_ended = False
-        self._gone_before: Counter[str] = Counter()  # frames, while a picture waits; by model
+    @property
+    def is_wanted(self) -> bool:
+        """Until whoever asked has gone."""
+        return not self.answer.cancelled()
 
-    def put(self, asked: Asked) -> None:
-        """Let a picture wait; those that nobody waits for any more make room.
+    def place(self, model: ServedModel, slot: EngineSlot) -> Fit | None:
+        """Write the picture into the slot.
 
         Raises:
-            EngineError: too many wait already, or the station ends.
+            EngineError: it was fitted for an engine that serves no more.
         """
-        with self._lock:
-            if self._has_ended:
-                raise ending()
-            self._waiting = deque(each for each in self._waiting if not each.answer.cancelled())
-            before = sum(each.model.name == asked.model.name for each in self._waiting)
-            if before >= ASKED_LIMIT:
-                raise crowded()
-            self._waiting.append(asked)
+        if not self.answer.set_running_or_notify_cancel():
+            return None
+        if model is not self.served:
+            raise EngineError("the engine was replaced just now", hint="Try again.")
+        model.letterbox.put(self.fitted, slot.frames[0])
+        return self.fit
 
-    def gone_before(self, model: str) -> None:
-        """A frame of a camera was submitted to `model`."""
-        self._gone_before[model] += 1
+    def finish(self, inference: Inference) -> None:
+        """Answer.
 
-    def next(self, *, is_due: bool) -> Asked | None:
-        """The first whose model has a free slot, if there is one; it stays until it is taken.
-
-        Args:
-            is_due: only one that enough frames have gone before.
+        Raises:
+            NoNumbersError: the outputs say nothing.
         """
-        with self._lock:
-            waiting = list(self._waiting)
-        # Counted from when one begins to wait.
-        names = {asked.model.name for asked in waiting}
-        for name in self._gone_before.keys() - names:
-            del self._gone_before[name]
-        for asked in waiting:
-            has_waited = self._gone_before[asked.model.name] >= FRAMES_BEFORE
-            if asked.model.free and (has_waited or not is_due):
-                return asked
-        return None
+        model, fit = inference.model, inference.fit
+        self.answer.set_result(
+            Inspected(
+                task=model.task.name,
+                prediction=model.finish(inference.slot, fit, self.thresholds),
+                labels=model.labels,
+                report=model.engine.report,
+                input_wh=fit.input_wh,
+                waited_ms=(inference.submitted_ns - self.asked_ns) / 1e6,
+                inference_ms=inference.duration_ms,
+            )
+        )
 
-    def take(self, asked: Asked) -> bool:
-        """Take it out, for its turn; False where whoever asked has gone."""
-        with self._lock:
-            if asked not in self._waiting:
-                return False  # and made room for another
-            self._waiting.remove(asked)
-        if not asked.answer.set_running_or_notify_cancel():
-            return False
-        del self._gone_before[asked.model.name]
-        return True
-
-    def end(self) -> None:
-        """Answer those that wait, and take no more."""
-        with self._lock:
-            self._has_ended = True
-            waiting = list(self._waiting)
-            self._waiting.clear()
-        for each in waiting:
-            if each.answer.set_running_or_notify_cancel():
-                each.answer.set_exception(ending())
-
-
-def crowded() -> EngineError:
-    """The answer to whoever asks while too many wait."""
-    return EngineError("too many pictures wait already", hint="Try again soon.")
-
-
-def ending() -> EngineError:
-    """The answer to whoever asks too late."""
-    return EngineError("the station ends", hint="Try again when it is back.")
+    def fail(self, error: ApplianceError) -> None:
+        """Answer with the error."""
+        if self.answer.running() or self.answer.set_running_or_notify_cancel():
+            self.answer.set_exception(error)

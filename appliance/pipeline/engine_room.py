@@ -11,13 +11,14 @@ Where nothing else runs the model, the engine that fails goes on being tried wit
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from loguru import logger
 from typing_extensions import override
 
 from appliance.errors import ApplianceError, DeviceLostError, EngineError, EngineStuckError
+from appliance.pipeline.place import Place
 from appliance.pipeline.served import ServedModel
 from appliance.readings import EngineReading
 from appliance.threads import Worker
@@ -72,71 +73,6 @@ class Preparing(Protocol):
         """Whether files that gave no engine of their own are others now."""
 
 
-@dataclass(slots=True)
-class _Place:
-    """One model's place in the room.
-
-    Attributes:
-        blank: its reading before anything runs.
-        running: its reading as of the engine that was installed last; None before the first.
-        served: what that engine serves.
-        trouble: why no result comes; None where results come, or nothing runs yet.
-        under_way: what is being done, and 0..1 of it.
-        given: engines that were put in place since it was brought up last.
-        in_a_row: failures since the last result.
-        unknown: results that were no numbers.
-        doubt: how the last of them was, until a while has passed without another.
-        doubted_ns: when it came.
-        given_up: backends that failed in this run, and how.
-        is_wanted: it waits to be brought up.
-    """
-
-    blank: EngineReading
-    running: EngineReading | None = None
-    served: ServedModel | None = None
-    trouble: ApplianceError | None = None
-    under_way: tuple[str, float | None] | None = None
-    given: int = 0
-    in_a_row: int = 0
-    failures: int = 0
-    unknown: int = 0
-    doubt: str = ""
-    doubted_ns: int = 0
-    replacements: int = 0
-    given_up: dict[str, str] = field(default_factory=dict)
-    is_wanted: bool = True
-
-    def reading(self) -> EngineReading:
-        counted = self._counted(self.running or self.blank)
-        if self.under_way is not None:
-            sentence, progress = self.under_way
-            if self.running is not None and self.trouble is None:
-                return replace(counted, sentence=sentence, progress=progress)
-            return replace(
-                self._counted(self.blank),
-                state=EngineState.BUILDING,
-                sentence=sentence,
-                progress=progress,
-                fallback="; ".join(self.given_up.values()),
-            )
-        if self.trouble is not None:
-            return replace(
-                counted,
-                state=EngineState.FAILED,
-                sentence=str(self.trouble),
-                next_step=self.trouble.hint,
-            )
-        return replace(counted, doubt=self.doubt)
-
-    def _counted(self, reading: EngineReading) -> EngineReading:
-        return replace(
-            reading,
-            failures=self.failures,
-            unknown=self.unknown,
-            replacements=self.replacements,
-        )
-
-
 class EngineRoom(Worker):
     """Prepares models in the order given, and again where an engine is given up.
 
@@ -165,9 +101,9 @@ class EngineRoom(Worker):
         self._withdraw = withdraw
         self._clock_ns = clock_ns
         self._changed = threading.Condition()
-        self._places = {
-            name: _Place(EngineReading(name, EngineState.WAITING, asked)) for name in models
-        }
+        self._asked = asked
+        # Another one at each change; so is it looked at without the lock.
+        self._places: Mapping[str, Place] = {name: self._blank(name) for name in models}
 
     @override
     def stop(self) -> None:
@@ -183,9 +119,25 @@ class EngineRoom(Worker):
 
     def again(self, model: str) -> None:
         """Bring a model up once more: what it is made of, or compared with, has changed."""
+        if model in self._places:
+            self.load(model)
+
+    def load(self, model: str) -> None:
+        """Bring up a model that was not in use; one that is, is brought up once more."""
         with self._changed:
-            self._places[model].is_wanted = True
+            place = self._places.get(model) or self._blank(model)
+            place.is_wanted = True
+            self._places = {**self._places, model: place}
             self._changed.notify_all()
+
+    def unload(self, model: str) -> None:
+        """Let a model be in use no more; one that is being brought up goes as soon as it came."""
+        with self._changed:
+            self._places = {name: each for name, each in self._places.items() if name != model}
+            self._withdraw(model)
+
+    def _blank(self, model: str) -> Place:
+        return Place(EngineReading(model, EngineState.WAITING, self._asked))
 
     def failed(self, served: ServedModel | None, error: ApplianceError) -> None:
         """An engine that ran has failed on a frame; said once, until it changes.
@@ -197,7 +149,8 @@ class EngineRoom(Worker):
         if served is None:
             logger.error("inference: {}", error.sentence())
             return
-        place = self._places[served.name]
+        if (place := self._places.get(served.name)) is None:
+            return  # it was unloaded meanwhile
         with self._changed:
             place.failures += 1
             is_last = served is place.served
@@ -214,7 +167,7 @@ class EngineRoom(Worker):
         elif not is_last:
             logger.bind(model=served.name).warning("engine that was replaced: {}", error)
 
-    def _give_up_hopeless(self, place: _Place, error: ApplianceError) -> None:
+    def _give_up_hopeless(self, place: Place, error: ApplianceError) -> None:
         if place.running is None or place.running.backend in place.given_up:
             return
         if place.in_a_row >= PATIENCE or isinstance(error, DeviceLostError):
@@ -224,7 +177,8 @@ class EngineRoom(Worker):
 
     def recovered(self, model: str) -> None:
         """A result came: whatever was wrong is over."""
-        place = self._places[model]
+        if (place := self._places.get(model)) is None:
+            return
         self._answered(model, place)
         with self._changed:
             long_ago = self._clock_ns() - place.doubted_ns > DOUBT_S * 1e9
@@ -241,7 +195,8 @@ class EngineRoom(Worker):
             model: the model's name.
             reason: what is wrong with its output.
         """
-        place = self._places[model]
+        if (place := self._places.get(model)) is None:
+            return
         self._answered(model, place)
         with self._changed:
             place.unknown += 1
@@ -251,7 +206,7 @@ class EngineRoom(Worker):
         if is_new:
             logger.bind(model=model).error("engine: result unknown: {}", reason)
 
-    def _answered(self, model: str, place: _Place) -> None:
+    def _answered(self, model: str, place: Place) -> None:
         """An engine has looked at a frame without failing."""
         with self._changed:
             place.in_a_row = 0
@@ -264,15 +219,16 @@ class EngineRoom(Worker):
     @override
     def _run(self) -> None:
         while (model := self._next()) is not None:
+            if (place := self._places.get(model)) is None:
+                continue  # it was unloaded meanwhile
             try:
-                self._bring_up(model)
+                self._bring_up(model, place)
             except ApplianceError as error:
-                self._not_brought_up(model, error)
+                self._not_brought_up(model, place, error)
             except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
                 logger.bind(model=model).exception("engine: unexpected error")
-                self._not_brought_up(
-                    model, ApplianceError(f"engine failed: {type(error).__name__}")
-                )
+                failure = ApplianceError(f"engine failed: {type(error).__name__}")
+                self._not_brought_up(model, place, failure)
 
     def _next(self) -> str | None:
         """The next model to bring up; waits for one, and gives None at the end."""
@@ -289,7 +245,8 @@ class EngineRoom(Worker):
 
     def _is_worth_a_try(self, name: str) -> bool:
         """Whether files are others now, or an engine ended whose like could not be loaded yet."""
-        served = self._places[name].served
+        place = self._places.get(name)
+        served = place.served if place is not None else None
         return (served is not None and served.is_given_up) or self._preparer.is_changed(name)
 
     def _wanted(self) -> str | None:
@@ -299,12 +256,15 @@ class EngineRoom(Worker):
                 return name
         return None
 
-    def _bring_up(self, model: str) -> None:
-        place = self._places[model]
+    def _bring_up(self, model: str, place: Place) -> None:
         given_up = dict(place.given_up)
         place.given = 0
-        for prepared in self._preparer.prepare(model, self._noting(model), frozenset(given_up)):
+        without, note = frozenset(given_up), self._noting(model, place)
+        for prepared in self._preparer.prepare(model, note, without):
             self._put_in_place(place, prepared, given_up)
+            if self._has_left(model, place):
+                self._withdraw(model)
+                return
             if self._stop.is_set():
                 return  # the loop closes what it was given
         if not place.given:
@@ -312,9 +272,10 @@ class EngineRoom(Worker):
         with self._changed:
             place.under_way = None
 
-    def _noting(self, model: str) -> Progress:
-        place = self._places[model]
+    def _has_left(self, model: str, place: Place) -> bool:
+        return self._places.get(model) is not place
 
+    def _noting(self, model: str, place: Place) -> Progress:
         def note(sentence: str, progress: float | None) -> None:
             with self._changed:
                 is_new = place.under_way is None or place.under_way[0] != sentence
@@ -324,7 +285,7 @@ class EngineRoom(Worker):
 
         return note
 
-    def _put_in_place(self, place: _Place, prepared: Prepared, given_up: Mapping[str, str]) -> None:
+    def _put_in_place(self, place: Place, prepared: Prepared, given_up: Mapping[str, str]) -> None:
         served, reading = prepared.served, _described(prepared, given_up)
         with self._changed:
             is_new = served is not place.served  # else only what is known of it has changed
@@ -348,15 +309,14 @@ class EngineRoom(Worker):
         if reading.notice:
             say.warning("engine: {}", reading.notice)
 
-    def _not_brought_up(self, model: str, error: ApplianceError) -> None:
+    def _not_brought_up(self, model: str, place: Place, error: ApplianceError) -> None:
         """The model has failed; what ran before runs on, or goes on failing.
 
         What was put in place just now goes: in the end it was refused, too.
         """
-        place = self._places[model]
         with self._changed:
-            if self._stop.is_set():
-                return  # a build that ends with the station is no failure
+            if self._stop.is_set() or self._has_left(model, place):
+                return  # a build that ends with the station, or its model, is no failure
             place.under_way = None
             if place.given:
                 self._withdraw(model)

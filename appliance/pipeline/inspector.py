@@ -20,8 +20,9 @@ from typing_extensions import override
 from appliance.errors import ApplianceError, EngineError, PictureError
 from appliance.pictures import Limits
 from appliance.pictures.apart import ReaderApart
-from appliance.pipeline.asked import Inspected, ThresholdsOf, crowded, ending
-from appliance.pipeline.served import ServedModel
+from appliance.pipeline.asked import Inspected
+from appliance.pipeline.served import ServedModel, ThresholdsOf
+from appliance.pipeline.waiting import crowded, ending
 from appliance.render import known as painters
 from appliance.tasks import Thresholds
 from appliance.threads import Full, Mailbox, Worker

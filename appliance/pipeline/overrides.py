@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.errors import SettingsError
-from appliance.pipeline.asked import ThresholdsOf
-from appliance.pipeline.served import ServedModel
+from appliance.pipeline.served import ServedModel, ThresholdsOf
 from appliance.readings import OverrideReading
 from appliance.tasks import Thresholds
 

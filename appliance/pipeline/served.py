@@ -1,6 +1,7 @@
 """A model that is ready to look at frames."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,3 +57,7 @@ class ServedModel:
         """
         prediction: Prediction = self.task.finish(slot.outputs, fit, self.table, thresholds)
         return prediction
+
+
+ThresholdsOf = Callable[[ServedModel], Thresholds]
+"""What counts as seen, by what a model knows."""

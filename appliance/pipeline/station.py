@@ -1,7 +1,7 @@
 """The running station seen as a whole: one reading made of all parts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -24,7 +24,7 @@ from appliance.readings import (
 )
 from appliance.values import CameraState, EngineState, Health
 
-STUCK_S = 10.0  # a loop that has not ticked for this long hangs
+STUCK_S = 10.0  # a loop or an engine that has not ticked for this long hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Station:
     def reading(self) -> StationReading:
         """Everything at this moment."""
         cameras = tuple(self._camera(key, camera) for key, camera in self.cameras.items())
-        engines = self.room.readings()
+        engines = self._engines()
         loop_age_s = self.heartbeat.age_s()
         store, saving = self.store(), self.saving()
         sinks, publishing = self.sinks(), self.publishing()
@@ -123,6 +123,13 @@ class Station:
             if second is not None:
                 self.history.add(key, second, figures.age_ms, figures.inference_ms)
 
+    def _engines(self) -> tuple[EngineReading, ...]:
+        silences_s, pauses_s = self.loop.engines.silences_s(), self.loop.engines.pauses_s()
+        return tuple(
+            at_work(each, silences_s.get(each.model, 0.0), pauses_s.get(each.model, 0.0))
+            for each in self.room.readings()
+        )
+
     def _camera(self, key: str, camera: Camera) -> CameraReading:
         status, figures = camera.status(), self.stats[key].figures()
         return CameraReading(
@@ -152,6 +159,22 @@ class Station:
         )
 
 
+def at_work(engine: EngineReading, silence_s: float, pause_s: float) -> EngineReading:
+    """The reading of an engine with what the loop knows of it.
+
+    Args:
+        engine: as the engine room has it.
+        silence_s: for how long it has kept a camera's frame.
+        pause_s: until it is tried again, after a failure.
+    """
+    if engine.state is EngineState.RUNNING and silence_s > STUCK_S:
+        return replace(engine, doubt=f"The engine has not answered for {silence_s:.0f} s")
+    if engine.state is EngineState.FAILED and pause_s:
+        again = f"It is tried again in {pause_s:.0f} s."
+        return replace(engine, next_step=f"{engine.next_step} {again}".strip())
+    return engine
+
+
 def judge(
     cameras: Sequence[CameraReading],
     engines: Sequence[EngineReading],
@@ -161,10 +184,9 @@ def judge(
     """The station in one word, and a sentence for everything that is not as it should be.
 
     Ready means that the engines run and the loop ticks. A camera that is away makes the station
-    degraded, and so do an engine that is not what was asked for or gives no numbers, and other
-    troubles; it stays
-    ready: restarting it would bring nothing back. A better engine that is built beside one that
-    runs is told, too.
+    degraded, and so do an engine that is not what was asked for, hangs beside others that work, or
+    gives no numbers, and other troubles; it stays ready: restarting it would bring nothing back. A
+    better engine that is built beside one that runs is told, too.
     """
     faults = [
         f"{camera.name} is {camera.state}"

@@ -87,6 +87,21 @@ class Engine(Section):
         ge=0,
         le=4,
     )
+    people_share: float = setting(
+        0.2,
+        "Share of an engine's time that pictures of people may take while a camera's frame waits "
+        "for it; all of it while none waits.",
+        example="0.1",
+        ge=0.01,
+        le=0.4,
+    )
+    background_share: float = setting(
+        0.2,
+        "The same for work that nobody waits for, all of it together.",
+        example="0.1",
+        ge=0.01,
+        le=0.4,
+    )
     memory_mb: int = setting(
         0,
         "MiB that all engines together may take of their device; 0 is all that is free at the "

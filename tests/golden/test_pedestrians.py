@@ -22,7 +22,7 @@ from appliance.optimizer.measures.agreement import MARGIN, Agreement
 from appliance.optimizer.measures.detection import MEASURE
 from appliance.optimizer.reference import Reference
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
 from appliance.runtimes import EngineOptions

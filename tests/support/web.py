@@ -23,12 +23,13 @@ from appliance.delivery.results import UpdateResult
 from appliance.errors import EngineError
 from appliance.logs import Ring
 from appliance.pictures import Limits
-from appliance.pipeline.asked import Inspected, ThresholdsOf
+from appliance.pipeline.asked import Inspected
 from appliance.pipeline.encoder import LiveEncoder, LivePicture, burn
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import History
 from appliance.pipeline.inspector import Inspect, Inspector
 from appliance.pipeline.overrides import Detecting, Overrides
+from appliance.pipeline.served import ThresholdsOf
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
 from appliance.predictions import Instances, Result

@@ -544,3 +544,42 @@ def test_where_it_cannot_be_loaded_anew_at_once_it_is_tried_again(bench, monkeyp
     wait_until(lambda: len(one.installed) == 2)
     assert len(tries) == 4
     assert one.settled()["m"].state is RUNNING
+
+
+def test_a_model_is_loaded_and_unloaded_while_the_room_runs(bench):
+    """One that comes is brought up like the first; one that goes is withdrawn, and forgotten."""
+    one = bench(m=good)
+    one._preparations["other"] = good
+    one.run()
+    one.room.load("other")
+    assert set(one.settled()) == {"m", "other"}
+    gone = one.installed[-1]
+    one.room.unload("other")
+    assert (set(one.readings()), one.withdrawn) == ({"m"}, ["other"])
+    one.room.failed(gone, EngineError("too late"))  # of a frame that was in flight
+    one.room.recovered("other")
+    one.room.doubted("other", "no numbers")
+    one.room.again("other")
+    assert set(one.readings()) == {"m"}
+    one.room.load("other")
+    assert set(one.settled()) == {"m", "other"}
+    assert one.installed[-1] is not gone
+
+
+def test_a_model_that_goes_while_it_is_prepared_is_withdrawn_when_it_comes(bench):
+    """Nothing serves that nobody asked for, and the next model is brought up."""
+    begun, may_go = threading.Event(), threading.Event()
+
+    def slowly(name, _progress, _without):
+        begun.set()
+        assert may_go.wait(10)
+        yield prepared(name)
+
+    one = bench(slow=slowly, m=good)
+    one.room.start()
+    assert begun.wait(10)
+    one.room.unload("slow")
+    may_go.set()
+    assert set(one.settled()) == {"m"}
+    wait_until(lambda: len(one.withdrawn) == 2)
+    assert one.readings()["m"].state is RUNNING

@@ -15,9 +15,10 @@ from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads import Head
+from appliance.pipeline import engine_table
 from appliance.pipeline import loop as loop_module
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import IDLE_S, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
@@ -63,7 +64,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch):
     """Makes benches whose loops pause briefly after failures, and ends them."""
-    monkeypatch.setattr(loop_module, "FAILURE_PAUSE_S", 0.01)
+    monkeypatch.setattr(engine_table, "FAILURE_PAUSE_S", 0.01)
     made = []
 
     def make(*, engine=None, **cameras):
@@ -230,7 +231,7 @@ def test_a_slow_model_does_not_hold_up_a_fast_one(bench):
     slow, fast, engine = PaintedCamera(), PaintedCamera(), LevelEngine()
     one = bench(engine=engine, door=slow)
     quick = LevelEngine()
-    one.loop._lanes.append(Lane("gate", fast, "quick"))
+    one.loop.add(Lane("gate", fast, "quick"))
     one.loop.install(served("quick", quick))
     engine.busy = {0, 1}
     slow.show(1)
@@ -313,7 +314,7 @@ def test_a_failing_receiver_does_not_end_the_loop(bench, engine):
             raise planted.pop()
         one.note(result, lease)
 
-    one.loop._on_result = receive
+    one.loop._lanes._on_result = receive
     camera.show(1)
     one.loop.start()
     wait_until(lambda: one.failures)
@@ -328,7 +329,7 @@ def test_a_camera_whose_model_is_not_there_yet_waits(bench):
     """Cameras of a model still being built are passed over; the others go on."""
     early, late = PaintedCamera(), PaintedCamera()
     one = bench(early=early)
-    one.loop._lanes.append(Lane("late", late, "other"))
+    one.loop.add(Lane("late", late, "other"))
     early.show(1)
     late.show(2)
     one.loop.start()
@@ -532,7 +533,6 @@ def test_a_real_engine_takes_the_place_of_a_real_one_and_its_memory_is_freed(
     """Results go on in order over the change, and nothing holds the old engine any more."""
     camera = PaintedCamera()
     one = bench(door=camera)
-    one.loop._models.clear()
     first = real(bright_spots, tmp_path / "first.onnx")
     gone = weakref.ref(first.engine)
     one.loop.install(first)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.pipeline.station import STUCK_S, judge
+from appliance.pipeline.station import STUCK_S, at_work, judge
 from appliance.readings import CameraReading, EngineReading
 from appliance.values import CameraState, EngineState, Health
 
@@ -116,3 +116,18 @@ def test_an_engine_whose_results_are_unknown_degrades():
     doubt = "Some of its results are unknown: scores holds values that are no numbers"
     health, reasons = judge(LIVE, [engine(doubt=doubt)], 0.1)
     assert (health, reasons) == (Health.DEGRADED, (f"m: {doubt}",))
+
+
+def test_an_engine_that_hangs_beside_others_is_told_by_its_model():
+    """The loop goes on, so the station is degraded, and not simply ready."""
+    well, hung = (at_work(engine(), silence_s, 0.0) for silence_s in (STUCK_S, STUCK_S + 2))
+    assert judge(LIVE, [well], 0.1) == (Health.READY, ())
+    told = ("m: The engine has not answered for 12 s",)
+    assert judge(LIVE, [engine(model="a"), hung], 0.1) == (Health.DEGRADED, told)
+
+
+def test_an_engine_that_failed_says_when_it_is_tried_again():
+    """Beside what a person can do meanwhile."""
+    failed = engine(EngineState.FAILED, "no room", next_step="Free some memory.")
+    assert at_work(failed, 0.0, 7.6).next_step == "Free some memory. It is tried again in 8 s."
+    assert at_work(failed, 0.0, 0.0) == failed

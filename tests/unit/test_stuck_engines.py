@@ -10,11 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from appliance.engines.cpu import CpuEngine
 from appliance.errors import EngineError, EngineStuckError
-from appliance.pipeline import loop as loop_module
-from appliance.pipeline.asked import ASKED_LIMIT
+from appliance.pipeline import engine_table
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
+from appliance.pipeline.waiting import WAITING_LIMIT
 from appliance.runtimes import EngineOptions
 from tests.support.fakes import CONTRACT, LevelEngine, PaintedCamera, levels_of, served, wait_until
 
@@ -48,7 +48,7 @@ class Bench:
         for camera in self.cameras.values():
             camera.on_publish = self.loop.wake
         self.loop.start()
-        wait_until(lambda: len(self.loop._models) == len(engines))
+        wait_until(lambda: len(self.loop.engines.serving()) == len(engines))
 
     def install(self, name, engine):
         model = served(name, engine)
@@ -69,7 +69,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch):
-    monkeypatch.setattr(loop_module, "FAILURE_PAUSE_S", 0.01)
+    monkeypatch.setattr(engine_table, "FAILURE_PAUSE_S", 0.01)
     made = []
 
     def make(**engines):
@@ -139,7 +139,7 @@ def test_one_models_wait_delays_no_other(bench):
     stuck.busy = {0}
     waiting = [one.ask(1)]
     wait_until(lambda: stuck.history)
-    waiting += [one.ask(1) for _ in range(ASKED_LIMIT)]
+    waiting += [one.ask(1) for _ in range(WAITING_LIMIT)]
     with pytest.raises(EngineError, match="too many"):
         one.ask(1)
     one.see(4, "other")
@@ -162,7 +162,7 @@ def test_an_engine_that_does_not_end_is_told_and_gets_no_picture_more(bench):
         one.ask(2)
     assert caught.value.hint
     may_end.set()
-    wait_until(lambda: not one.loop._leaving["m"].is_alive())
+    wait_until(lambda: not one.loop.engines.get("m").is_leaving)
     assert one.ask(2).result(PATIENCE_S)
 
 
@@ -226,8 +226,8 @@ def test_a_real_engine_is_broken_off_in_the_middle_of_a_picture(bench, tmp_path)
     began_s = time.monotonic()
     with pytest.raises(EngineStuckError):
         one.ask(FOR_EVER).result(PATIENCE_S)
-    wait_until(lambda: not one.loop._leaving["m"].is_alive(), 10)
+    wait_until(lambda: not one.loop.engines.get("m").is_leaving, 10)
     assert time.monotonic() - began_s < PATIENCE_S
     one.install("m", CpuEngine(path, CONTRACT, EngineOptions(in_flight=2)))
-    wait_until(lambda: "m" in one.loop._models)
+    wait_until(lambda: "m" in one.loop.engines.serving())
     assert one.ask(SHORT).result(PATIENCE_S)

@@ -18,7 +18,7 @@ from appliance.pipeline.encoder import LiveEncoder
 from appliance.pipeline.engine_room import EngineRoom, Prepared
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.history import History
-from appliance.pipeline.in_flight import Lane
+from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import IDLE_S, Loop
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.start_up import StartUp
@@ -204,6 +204,32 @@ def test_a_frozen_loop_starves_the_watchdog(plant, manager):
     release.set()
     wait_for_feeding(manager)
     wait_until(lambda: not manager.statuses()[-1].startswith("Failed"))
+
+
+def test_one_hung_engine_of_two_is_told_and_keeps_the_watchdog_fed(plant, manager):
+    """A restart would take the other one's cameras away, too; with both hung it is made (O-22)."""
+    plant.open()
+    plant.start()
+    other, camera = LevelEngine(), PaintedCamera()
+    camera.on_publish = plant.loop.wake
+    plant.loop.install(served("other", other))
+    plant.loop.add(Lane("second", camera, "other"))
+    plant.engine.busy = {0, 1}
+    wait_for_feeding(manager)
+    plant.lane.show(1)
+    told = "Degraded. m: The engine has not answered for"
+    wait_until(lambda: any(told in text for text in manager.statuses()))
+    assert plant.station.reading().ready
+    wait_for_feeding(manager, 10)
+    assert not any(text.startswith("Failed") for text in manager.statuses())
+    other.busy = {0, 1}
+    camera.show(2)
+    wait_until(lambda: manager.statuses()[-1].startswith("Failed"))
+    fed = len(manager.fed())
+    time.sleep(6 * PERIOD_S)
+    assert len(manager.fed()) == fed
+    plant.engine.busy = other.busy = set()
+    wait_until(lambda: manager.statuses()[-1] == "Ready")
 
 
 def test_a_dead_camera_alone_keeps_the_watchdog_fed(plant, manager):

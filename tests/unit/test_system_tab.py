@@ -138,6 +138,11 @@ def test_without_cameras_the_page_says_that_none_is_configured():
             "busy",
         ),
         (
+            {"doubt": "The engine has not answered for 12 s"},
+            "ONNX Runtime CPU 1.0 fp32. The engine has not answered for 12 s.",
+            "warn",
+        ),
+        (
             {"fallback": "no GPU here", "next_step": "Plug one in."},
             "ONNX Runtime CPU 1.0 fp32. no GPU here. Plug one in.",
             "warn",

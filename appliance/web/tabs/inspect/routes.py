@@ -19,9 +19,9 @@ from starlette.responses import JSONResponse, Response
 
 from appliance import tasks
 from appliance.errors import PictureError, SettingsError, SourceError
-from appliance.pipeline.asked import crowded
 from appliance.pipeline.inspector import ALL_LIMIT, ONE_LIMIT, Inquiry, Inspection, Inspector
 from appliance.pipeline.snapshots import Snapshots
+from appliance.pipeline.waiting import crowded
 from appliance.values import U8
 from appliance.web.access.gate import SESSION_KEY
 from appliance.web.context import TabContext

@@ -186,6 +186,9 @@ class Overview:
         if engine.state is not EngineState.RUNNING:
             return Line("busy", title, under_way or texts("Waiting"), "busy")
         running = f"{engine.running} {engine.version} {engine.precision}"
+        if engine.doubt:
+            doubt = self._sentence(f"{engine.doubt}.")
+            return Line("stalled", title, f"{running}. {doubt}", "warn")
         if engine.is_fallback:
             fallback = self._sentence(engine.fallback)
             told = [f"{running}. {fallback}.", next_step, under_way, self._notice(engine)]
