@@ -42,7 +42,7 @@ from appliance.readings import StationReading, StoreReading
 from appliance.registry import plugins
 from appliance.resources import memory
 from appliance.settings import Camera as CameraSettings
-from appliance.settings import Settings
+from appliance.settings import Settings, old_name_notices
 from appliance.settings.tokens import notices
 from appliance.stores import Audit
 from appliance.values import Stage
@@ -228,7 +228,10 @@ class Pipeline:
             start_up=self.start_up,
             store=around.store,
             saving=lambda: {"verify_pictures": self._collector.trouble()},
-            notices=lambda: tuple(notices(settings.auth.tokens, wall_s())),
+            notices=lambda: (
+                *notices(settings.auth.tokens, wall_s()),
+                *old_name_notices(settings),
+            ),
             override=self.overrides.reading,
             look_at_clock=self._watch.look,
             sinks=self._sinks.readings,

@@ -26,7 +26,7 @@ from appliance.pipeline.start_up import process_age_s
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
 from appliance.redaction import Redactor
 from appliance.resources import descriptors, raise_descriptors
-from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
+from appliance.settings import Loaded, Problem, Role, Settings, Web, effective, old_name_notices
 from appliance.stores.lock import alone_in
 from appliance.texts import ENGLISH, Languages
 from appliance.web.access.callers import Callers, SignOn
@@ -134,6 +134,8 @@ def _tell_start(loaded: Loaded) -> None:
     if loaded.unquoted:
         names = ", ".join(loaded.unquoted)
         logger.info("settings: a pair of quotes around the value was taken off: {}", names)
+    for notice in old_name_notices(loaded.settings):
+        logger.warning("settings: {}", notice)
     if doubt := clock_doubt(wall_s()):
         logger.warning(doubt)
     if (most := most_connections()) < CONNECTIONS:
