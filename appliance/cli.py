@@ -30,6 +30,7 @@ from appliance.settings import (
     keep_files_private,
     load,
     load_paths,
+    old_name_notices,
     prepare_process,
 )
 from appliance.settings.secrets import hash_password
@@ -151,6 +152,8 @@ def check() -> None:
     out.print("")
     if loaded.unquoted:
         out.print(f"A pair of quotes was taken off the value of {', '.join(loaded.unquoted)}.")
+    for notice in old_name_notices(loaded.settings):
+        out.print(f"Warning: {notice}.")
     if doubt := clock_doubt(wall_s()):
         out.print(f"Warning: {doubt}.")
     out.print("The settings are right.")

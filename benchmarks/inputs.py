@@ -10,7 +10,7 @@ from appliance.app.demo import CLIP
 from appliance.catalog.card import CARD_FILE, Card, read_card
 from appliance.catalog.library import Library, builtin_models_dir
 from appliance.catalog.origins import obtain
-from appliance.tasks import Thresholds
+from appliance.pipeline.criteria import Criteria
 
 MODEL = "centernet-mobilenetv3"
 YOLO = "yolo11n-640"  # its weights may mean nothing: only its time counts
@@ -75,9 +75,9 @@ def obtain_inputs(cache: Path, model: str = MODEL) -> Inputs:
     return Inputs(state, card, weights, clip, clip_720p)
 
 
-def thresholds_of(card: Card) -> Thresholds:
-    """Those of a station by its defaults."""
-    return Thresholds.of(card.table.labels, confidence=0.3, classes={})
+def criteria_of(card: Card) -> Criteria:
+    """What counts as seen, by the card alone."""
+    return Criteria(card.table.confidence)
 
 
 def _yolo_card(folder: Path) -> Card:

@@ -16,6 +16,7 @@ from appliance.engines.cpu import ENGINE
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.heads.centernet import HEAD
+from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
@@ -24,7 +25,7 @@ from appliance.predictions import Result
 from appliance.runtimes import EngineOptions, EngineReport, EngineSlot
 from appliance.tasks.detection import TASK, DetectionTable
 from appliance.values import U8
-from benchmarks.inputs import Inputs, thresholds_of
+from benchmarks.inputs import Inputs
 
 SECONDS = 8.0
 KEPT_FRAMES = 50
@@ -103,9 +104,7 @@ def age_of_results(inputs: Inputs, cache: Path, cameras: int) -> dict[str, float
     made = canonicalize(inputs.weights, inputs.card, HEAD, path)
     engine = ENGINE.load(made.path, made.contract, EngineOptions(in_flight=2))
     results: list[Result] = []
-    model = ServedModel(
-        "m", engine, TASK, inputs.card.table, letterbox_of(inputs.card), thresholds_of(inputs.card)
-    )
+    model = ServedModel("m", engine, TASK, inputs.card.table, letterbox_of(inputs.card))
     with _looping(model, clip_frames(inputs.clip), (cameras, fps), results.append):
         time.sleep(2)
         results.clear()
@@ -132,9 +131,7 @@ def stub_station(inputs: Inputs) -> Iterator[Callable[[], int]]:
 
     width, height = inputs.card.input.size_wh
     engine = StubEngine((1, height, width, 3), inputs.card.table_of(DetectionTable).candidates)
-    model = ServedModel(
-        "m", engine, TASK, inputs.card.table, letterbox_of(inputs.card), thresholds_of(inputs.card)
-    )
+    model = ServedModel("m", engine, TASK, inputs.card.table, letterbox_of(inputs.card))
     with _looping(model, clip_frames(inputs.clip_720p), (1, 0.0), count):
         yield lambda: counted[0]
 
@@ -160,8 +157,9 @@ def _looping(
         for index in range(count)
     ]
     failed = threading.Event()
+    usual = Criteria(model.table.confidence)
     loop = Loop(
-        [Lane(f"c{index}", camera, model.name) for index, camera in enumerate(parts)],
+        [Lane(f"c{index}", camera, model.name, usual) for index, camera in enumerate(parts)],
         on_result=lambda result, _: on_result(result),
         on_failure=lambda *_: failed.set(),
         heartbeat=Heartbeat(time.monotonic_ns),

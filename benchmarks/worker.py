@@ -35,7 +35,7 @@ from appliance.registry import plugins
 from appliance.runtimes import EngineOptions
 from appliance.settings import Camera as CameraSettings
 from appliance.tasks.detection import TASK
-from benchmarks.inputs import MODEL, Inputs, obtain_inputs, thresholds_of
+from benchmarks.inputs import MODEL, Inputs, criteria_of, obtain_inputs
 
 WARM_UP_S = 1.0
 
@@ -130,7 +130,7 @@ def product(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
         on_publish=lambda: loop.wake(),  # noqa: PLW0108 - the loop is made after its cameras
     )
     loop = Loop(
-        [Lane("street", camera, inputs.card.name)],
+        [Lane("street", camera, inputs.card.name, criteria_of(inputs.card))],
         on_result=lambda result, _: results.append(result),
         on_failure=_raise,
         heartbeat=Heartbeat(time.monotonic_ns),
@@ -184,7 +184,7 @@ def _engine(inputs: Inputs, args: argparse.Namespace) -> Any:  # noqa: ANN401
 
 def _served(inputs: Inputs, args: argparse.Namespace) -> ServedModel:
     card, engine = inputs.card, _engine(inputs, args)
-    return ServedModel(card.name, engine, TASK, card.table, letterbox_of(card), thresholds_of(card))
+    return ServedModel(card.name, engine, TASK, card.table, letterbox_of(card))
 
 
 WAYS = {"original": original, "canonical": canonical, "plain": plain, "product": product}

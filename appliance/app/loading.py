@@ -15,7 +15,6 @@ from appliance.pipeline.served import PATIENCE_S, ServedModel
 from appliance.resources import cores
 from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
-from appliance.tasks import Thresholds
 
 SLOWER = 5  # times the first run: for so long a single picture may keep a slow engine
 
@@ -48,7 +47,7 @@ class Loader:
     """Loads one engine after the other, and knows what it loaded last for each model.
 
     Args:
-        settings: threads, frames in flight, memory, thresholds.
+        settings: threads, frames in flight, memory.
         models: how many models share the box.
     """
 
@@ -79,7 +78,7 @@ class Loader:
         self._last.pop(name, None)
 
     def _loaded(self, model: Model, backend: Backend, found: EngineFile) -> ServedModel:
-        name, asked, wanted = model.card.name, self._settings.engine, self._settings.detection
+        name, asked = model.card.name, self._settings.engine
         self._budget.grant(name, backend, found.memory_bytes)
         options = EngineOptions(
             asked=asked.backend,
@@ -102,7 +101,6 @@ class Loader:
             tasks.known()[model.card.task],
             model.card.table,
             letterbox_of(model.card),
-            Thresholds.of(labels, confidence=wanted.confidence, classes=wanted.classes),
             labels,
             patience_s=max(PATIENCE_S, SLOWER * warm_s),
         )

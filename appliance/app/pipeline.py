@@ -9,6 +9,7 @@ from typing import Protocol
 from appliance import __version__
 from appliance.app.assembly import models_in_use, verify_folder
 from appliance.app.clock import RELEASED_S, wall_s
+from appliance.app.judging import criteria_of, criteria_without_cameras
 from appliance.app.loading import frames_at_once
 from appliance.app.preparer import Preparer
 from appliance.app.publishing import Publications
@@ -28,7 +29,7 @@ from appliance.pipeline.history import History
 from appliance.pipeline.inspector import Inspector
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
-from appliance.pipeline.overrides import Detecting, Overrides
+from appliance.pipeline.overrides import Overrides
 from appliance.pipeline.served import ServedModel
 from appliance.pipeline.shares import Shares
 from appliance.pipeline.sinks import FanOut, ResultSink, Told
@@ -43,7 +44,7 @@ from appliance.readings import StationReading, StoreReading
 from appliance.registry import plugins
 from appliance.resources import memory
 from appliance.settings import Camera as CameraSettings
-from appliance.settings import Settings
+from appliance.settings import Settings, old_name_notices
 from appliance.settings.tokens import notices
 from appliance.stores import Audit
 from appliance.values import Stage
@@ -150,8 +151,12 @@ class Pipeline:
         self._sinks = self._receiving(settings, around)
         self._cameras = self._made(settings)
         self._heartbeat = Heartbeat(CLOCK_NS)
+        criteria = criteria_of(settings)
         self._loop = Loop(
-            [Lane(key, self._cameras[key], self.models[key]) for key in settings.cameras],
+            [
+                Lane(key, self._cameras[key], self.models[key], usual)
+                for key, usual in criteria.items()
+            ],
             on_result=self._sinks.offer,
             on_failure=self._on_failure,
             heartbeat=self._heartbeat,
@@ -160,7 +165,8 @@ class Pipeline:
         )
         self.inspector = Inspector(self._loop.inspect, limits=partial(limits_of, settings))
         self.overrides = Overrides(
-            Detecting(settings.detection.confidence, settings.detection.classes),
+            criteria,
+            otherwise=criteria_without_cameras(settings),
             judge_by=self._loop.judge_by,
             labels=self._loop.labels,
             wall_s=wall_s,
@@ -230,7 +236,10 @@ class Pipeline:
             start_up=self.start_up,
             store=around.store,
             saving=lambda: {"verify_pictures": self._collector.trouble()},
-            notices=lambda: tuple(notices(settings.auth.tokens, wall_s())),
+            notices=lambda: (
+                *notices(settings.auth.tokens, wall_s()),
+                *old_name_notices(settings),
+            ),
             override=self.overrides.reading,
             look_at_clock=self._watch.look,
             sinks=self._sinks.readings,

@@ -13,6 +13,7 @@ from loguru import logger
 from appliance import __version__
 from appliance.app.assembly import library_of, models_in_use, sidecars_of, versions
 from appliance.app.clock import clock_doubt, wall_s
+from appliance.app.judging import criteria_of, criteria_without_cameras
 from appliance.app.kiosk import Kiosk, kiosk_listening
 from appliance.app.pipeline import Pipeline, Surroundings
 from appliance.app.servers import Server, configuration, listening, url_of
@@ -20,13 +21,14 @@ from appliance.app.storing import Stores, signed_in_before, storing
 from appliance.delivery.results import last_update
 from appliance.garbage import collect_as_usual
 from appliance.logs import Ring
+from appliance.pipeline.criteria import common
 from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.start_up import process_age_s
 from appliance.pipeline.supervisor import PERIOD_S, Supervisor
 from appliance.redaction import Redactor
 from appliance.resources import descriptors, raise_descriptors
-from appliance.settings import Loaded, Problem, Role, Settings, Web, effective
+from appliance.settings import Loaded, Problem, Role, Settings, Web, effective, old_name_notices
 from appliance.stores.lock import alone_in
 from appliance.texts import ENGLISH, Languages
 from appliance.web.access.callers import Callers, SignOn
@@ -134,6 +136,8 @@ def _tell_start(loaded: Loaded) -> None:
     if loaded.unquoted:
         names = ", ".join(loaded.unquoted)
         logger.info("settings: a pair of quotes around the value was taken off: {}", names)
+    for notice in old_name_notices(loaded.settings):
+        logger.warning("settings: {}", notice)
     if doubt := clock_doubt(wall_s()):
         logger.warning(doubt)
     if (most := most_connections()) < CONNECTIONS:
@@ -203,7 +207,9 @@ def _watched(settings: Settings, sessions: Sessions) -> tuple[LiveHub, Streams]:
         cameras=cameras,
         sessions=sessions,
         station={"name": settings.station.name, "version": __version__},
-        confidence=settings.detection.confidence,
+        confidence=common(
+            criteria_of(settings).values(), criteria_without_cameras(settings)
+        ).confidence,
         viewers=settings.live.viewers,
         clock_ns=time.monotonic_ns,
     )

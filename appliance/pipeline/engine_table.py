@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from appliance.errors import EngineError
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import InFlight
-from appliance.pipeline.served import ServedModel, ThresholdsOf
+from appliance.pipeline.served import ServedModel
 from appliance.pipeline.shares import Account, Shares
 from appliance.pipeline.waiting import Waiting
 from appliance.pipeline.work import OTHERS, Urgency, Work
-from appliance.tasks import Thresholds
 
 FAILURE_PAUSE_S = 1.0  # after the first failure; twice as long after each one more
 LONGEST_PAUSE_S = 60.0
@@ -243,7 +242,6 @@ class EngineTable:
         self._shares = shares
         self._clock_ns = clock_ns
         self._rows: Mapping[str, EngineRow] = {}  # another one at each change
-        self._thresholds_of: ThresholdsOf = own_thresholds
 
     def __iter__(self) -> Iterator[EngineRow]:
         return iter(self._rows.values())
@@ -267,19 +265,12 @@ class EngineTable:
         if row is None:
             row = EngineRow(model.name, self._shares, self._clock_ns)
             self._rows = {**self._rows, model.name: row}
-        model.thresholds_in_force = self._thresholds_of(model)
         row.serve(model)
 
     def withdraw(self, name: str) -> None:
         """Let no model of this name serve."""
         if (row := self._rows.get(name)) is not None:
             row.serve(None)
-
-    def judge_by(self, thresholds_of: ThresholdsOf) -> None:
-        """Judge outputs by these, of all models that serve and will serve."""
-        self._thresholds_of = thresholds_of
-        for model in self.serving().values():
-            model.thresholds_in_force = thresholds_of(model)
 
     def tidy(self) -> None:
         """Where a model serves no more, tell whoever waits; forget it when nothing is left."""
@@ -319,11 +310,6 @@ class EngineTable:
     def pauses_s(self) -> dict[str, float]:
         """How long each model's engine gets no frame yet, after it failed."""
         return {row.name: row.pause.left_s() for row in self}
-
-
-def own_thresholds(model: ServedModel) -> Thresholds:
-    """The model's, by the settings."""
-    return model.thresholds
 
 
 def not_served(name: str) -> EngineError:

@@ -7,10 +7,12 @@ from typing import Protocol
 from appliance.buffers import Lease
 from appliance.errors import ApplianceError, NoNumbersError
 from appliance.geometry import Fit
+from appliance.pipeline.criteria import EVERYTHING, Criteria
 from appliance.pipeline.served import ServedModel
 from appliance.pipeline.work import Inference, Urgency
 from appliance.predictions import Result
 from appliance.runtimes import EngineSlot
+from appliance.tasks import Thresholds
 
 OnResult = Callable[[Result, Lease], None]
 
@@ -30,6 +32,7 @@ class Lane:
         key: the camera's.
         source: the camera.
         model: the model's name.
+        usual: what counts as seen, by the settings; everything where nobody says.
         sequence: of the frame that was taken last.
         is_removed: no result of it is published any more.
     """
@@ -37,8 +40,16 @@ class Lane:
     key: str
     source: FrameSource
     model: str
+    usual: Criteria = EVERYTHING
     sequence: int = 0
     is_removed: bool = False
+    _judged: tuple[ServedModel, Criteria, Thresholds] | None = None
+
+    def thresholds(self, model: ServedModel, criteria: Criteria) -> Thresholds:
+        """Of the model's classes by these criteria; made when either is another than before."""
+        if self._judged is None or self._judged[:2] != (model, criteria):
+            self._judged = model, criteria, criteria.thresholds(model)
+        return self._judged[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +58,7 @@ class Frame:
 
     lane: Lane
     lease: Lease
+    lanes: "Lanes"
     on_result: OnResult
     clock_ns: Callable[[], int]
 
@@ -82,7 +94,8 @@ class Frame:
     def _result(self, inference: Inference) -> Result:
         model, unknown = inference.model, ""
         try:
-            prediction = model.finish(inference.slot, inference.fit, model.thresholds_in_force)
+            thresholds = self.lane.thresholds(model, self.lanes.criteria or self.lane.usual)
+            prediction = model.finish(inference.slot, inference.fit, thresholds)
         except NoNumbersError as error:
             prediction, unknown = model.task.nothing, error.sentence()
         return Result(
@@ -105,6 +118,9 @@ class Lanes:
         lanes: the first ones.
         on_result: gets each result with the lease on its frame.
         clock_ns: monotonic.
+
+    Attributes:
+        criteria: what counts as seen by all cameras; None where each has its own.
     """
 
     def __init__(
@@ -113,6 +129,7 @@ class Lanes:
         self._lanes = list(lanes)  # whose last turn is the longest ago comes first
         self._on_result = on_result
         self._clock_ns = clock_ns
+        self.criteria: Criteria | None = None
 
     def add(self, lane: Lane) -> None:
         """One more camera."""
@@ -124,6 +141,10 @@ class Lanes:
             lane.is_removed = lane.is_removed or lane.key == key
         self._lanes = [lane for lane in self._lanes if not lane.is_removed]
 
+    def judge_by(self, criteria: Criteria | None) -> None:
+        """By these for all cameras; None: each by its own."""
+        self.criteria = criteria
+
     def next(self, can_take: Callable[[str], bool]) -> Frame | None:
         """The next camera's newest frame, of a model that can take one.
 
@@ -134,5 +155,5 @@ class Lanes:
             if can_take(lane.model) and (lease := lane.source.take(lane.sequence)) is not None:
                 lane.sequence = lease.stamp.sequence
                 self._lanes.append(self._lanes.pop(index))
-                return Frame(lane, lease, self._on_result, self._clock_ns)
+                return Frame(lane, lease, self, self._on_result, self._clock_ns)
         return None

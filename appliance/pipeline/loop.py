@@ -25,13 +25,13 @@ from typing_extensions import override
 
 from appliance.errors import ApplianceError, DeviceLostError, EngineError, EngineStuckError
 from appliance.pipeline.asked import Asked, Inspected
+from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.engine_table import (
     FAILURE_PAUSE_S,
     HUNG,
     EngineRow,
     EngineTable,
     not_served,
-    own_thresholds,
 )
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import InFlight
@@ -114,9 +114,9 @@ class Loop(Worker):
         """Serve this camera no more from the next turn on."""
         self._change(partial(self._lanes.remove, key))
 
-    def judge_by(self, thresholds_of: ThresholdsOf | None) -> None:
-        """Judge each model's outputs by these from the next turn on; None: by its own."""
-        self._change(partial(self.engines.judge_by, thresholds_of or own_thresholds))
+    def judge_by(self, criteria: Criteria | None) -> None:
+        """Judge all cameras' frames by these from the next turn on; None: each by its own."""
+        self._change(partial(self._lanes.judge_by, criteria))
 
     def labels(self) -> frozenset[str]:
         """The classes that the models served now know."""

@@ -1,74 +1,42 @@
-"""What people have put in the place of the settings of detection, until the next start.
+"""What people have put in the place of the cameras' criteria, until the next start.
 
-It acts for everybody at once: live views, metrics, results. The page shows who did it, and the
-lines that would make it last.
+It acts on all cameras and for everybody at once: live views, metrics, results. The page shows who
+did it, and the lines that would make it last.
 """
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from appliance.errors import SettingsError
-from appliance.pipeline.served import ServedModel, ThresholdsOf
+from appliance.pipeline.criteria import Criteria, common
 from appliance.readings import OverrideReading
-from appliance.tasks import Thresholds
-
-Classes = Mapping[str, float | None]
-CONFIDENCE, CLASSES = "APPLIANCE_DETECTION__CONFIDENCE", "APPLIANCE_DETECTION__CLASSES"
-
-
-@dataclass(frozen=True, slots=True)
-class Detecting:
-    """What counts as seen.
-
-    Attributes:
-        confidence: score from which a detection counts.
-        classes: those that count, each with a threshold of its own where it has one; all if empty.
-    """
-
-    confidence: float
-    classes: Classes
-
-    def classes_text(self) -> str:
-        """As a variable holds it."""
-        return ", ".join(
-            name if threshold is None else f"{name}={threshold:g}"
-            for name, threshold in self.classes.items()
-        )
-
-    def lines(self, usual: "Detecting") -> tuple[str, ...]:
-        """The lines that make it last, where it differs from what is usual."""
-        lines = []
-        if self.confidence != usual.confidence:
-            lines.append(f"{CONFIDENCE}={self.confidence:g}")
-        if dict(self.classes) != dict(usual.classes):
-            lines.append(f"{CLASSES}={self.classes_text()}")
-        return tuple(lines)
-
-    def thresholds(self, model: ServedModel) -> Thresholds:
-        """Of the model's own classes."""
-        return Thresholds.of(model.labels, confidence=self.confidence, classes=self.classes)
 
 
 class Overrides:
     """At most one at a time; from any thread.
 
+    Attributes:
+        usual: of all cameras together, by the settings.
+
     Args:
-        usual: by the settings.
-        judge_by: has the loop judge by other thresholds; None: by the settings.
+        usual: of each camera, by the settings.
+        otherwise: where there is no camera.
+        judge_by: has the loop judge all cameras' frames so; None: by the settings.
         labels: the classes that models in use know; empty while none is known.
         wall_s: wall clock, for labels.
     """
 
     def __init__(
         self,
-        usual: Detecting,
+        usual: Mapping[str, Criteria],
         *,
-        judge_by: Callable[[ThresholdsOf | None], None],
+        otherwise: Criteria,
+        judge_by: Callable[[Criteria | None], None],
         labels: Callable[[], frozenset[str]],
         wall_s: Callable[[], float],
     ) -> None:
-        self.usual = usual
+        self.usual = common(usual.values(), otherwise)
+        self._of_cameras = usual
         self._judge_by = judge_by
         self._labels = labels
         self._wall_s = wall_s
@@ -79,7 +47,7 @@ class Overrides:
         """The one that acts now."""
         return self._reading
 
-    def set(self, wanted: Detecting, user: str) -> OverrideReading | None:
+    def set(self, wanted: Criteria, user: str) -> OverrideReading | None:
         """Let `wanted` act from the next frame on; None where it is what the settings say.
 
         Raises:
@@ -92,7 +60,9 @@ class Overrides:
                 f"no model in use knows the class {unknown[0]!r}",
                 hint=f"Known are: {_some(sorted(known))}.",
             )
-        lines = wanted.lines(self.usual)
+        lines = tuple(
+            line for key, usual in self._of_cameras.items() for line in wanted.lines(key, usual)
+        )
         if not lines:
             self.end()
             return None
@@ -104,7 +74,7 @@ class Overrides:
             lines=lines,
         )
         with self._lock:
-            self._judge_by(wanted.thresholds)
+            self._judge_by(wanted)
             self._reading = reading
         return reading
 

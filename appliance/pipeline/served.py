@@ -25,8 +25,6 @@ class ServedModel:
         task: turns outputs into predictions.
         table: what the model's card says for its task.
         letterbox: fits frames into slots.
-        thresholds: by the settings.
-        thresholds_in_force: those, or what a person has put in their place.
         labels: class names in the order of class ids.
         patience_s: for how long a single picture may keep the engine.
         is_given_up: it was kept for longer, and serves no more.
@@ -38,15 +36,12 @@ class ServedModel:
     task: Task[Any, Any]
     table: Table
     letterbox: Letterbox
-    thresholds: Thresholds
     labels: tuple[str, ...] = ()
     patience_s: float = PATIENCE_S
     is_given_up: bool = False
-    thresholds_in_force: Thresholds = field(init=False)
     free: deque[EngineSlot] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.thresholds_in_force = self.thresholds
         self.free = deque(self.engine.slots)
 
     def finish(self, slot: EngineSlot, fit: Fit, thresholds: Thresholds) -> Prediction:

@@ -17,6 +17,7 @@ from appliance.settings.model import (
     Station,
     Web,
 )
+from appliance.settings.old_names import notices as old_name_notices
 from appliance.settings.problems import Problem, SettingsProblems
 from appliance.settings.process import (
     begin_temporary,
@@ -52,5 +53,6 @@ __all__ = [
     "keep_files_private",
     "load",
     "load_paths",
+    "old_name_notices",
     "prepare_process",
 ]

@@ -14,7 +14,7 @@ from appliance.settings.addresses import (
     with_credentials,
 )
 from appliance.settings.fields import Note, Section, setting
-from appliance.settings.forms import Line, ModelName, PixelAspect, Size
+from appliance.settings.forms import CLASSES_FORM, ClassMap, Line, ModelName, PixelAspect, Size
 
 
 class Camera(Section):
@@ -40,6 +40,19 @@ class Camera(Section):
         "Model that looks at this camera; the station's when unset.",
         example="centernet-mobilenetv3",
         note=Note(form="name of a model"),
+    )
+    confidence: float | None = setting(
+        None,
+        "Score from which something counts as seen; what its model's card says when unset.",
+        example="0.5",
+        ge=0,
+        le=1,
+    )
+    classes: ClassMap = setting(
+        {},
+        "Classes that count, each with a threshold of its own where given; all when unset.",
+        example="person=0.5, traffic light=0.4, car",
+        note=Note(form=CLASSES_FORM),
     )
     repeat: bool = setting(
         default=True, meaning="Whether a file starts over at its end.", example="off"

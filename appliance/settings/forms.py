@@ -303,6 +303,7 @@ def check_token(token: str) -> str:
 
 Line = Annotated[str, AfterValidator(check_line)]
 Words = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+CLASSES_FORM = "list of CLASS or CLASS=THRESHOLD, with thresholds 0..1"
 ClassMap = Annotated[Mapping[str, float | None], BeforeValidator(parse_class_map)]
 Limits = Annotated[Mapping[str, float], BeforeValidator(parse_limits)]
 ModelName = Annotated[str, AfterValidator(check_model)]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.redaction import redact_url
+from appliance.settings import old_names
 from appliance.settings.environment import EnvironmentSource
 from appliance.settings.fields import as_text
 from appliance.settings.model import Paths, Settings
@@ -78,6 +79,7 @@ def load(environ: Mapping[str, str], *, secrets_dir: Path = SECRETS_DIR) -> Load
     problems = [*source.problems, *wrong_values]
     wrong = {item.variable.removesuffix(FILE_SUFFIX) for item in problems}
     problems += _contradictions(settings, wrong)
+    problems += old_names.contradictions(settings)
     if problems:
         raise SettingsProblems(problems, settings)
     return Loaded(settings, _origins(settings, source.origins), tuple(source.unquoted))

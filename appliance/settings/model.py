@@ -11,6 +11,7 @@ from appliance.settings.auth import Auth
 from appliance.settings.camera import Camera
 from appliance.settings.fields import Note, Section, secrets_in, setting
 from appliance.settings.forms import (
+    CLASSES_FORM,
     LANGUAGE_FORM,
     LIMITS_FORM,
     BasePath,
@@ -39,16 +40,16 @@ class Station(Section):
 
 
 class Detection(Section):
-    """What counts as seen."""
+    """What counts as seen, for all cameras: old names, read until version 1.0."""
 
-    confidence: float = setting(
-        0.3, "Score from which a detection counts.", example="0.5", ge=0, le=1
+    confidence: float | None = setting(
+        None, "Old name: CONFIDENCE of every camera.", example="0.5", ge=0, le=1
     )
     classes: ClassMap = setting(
         {},
-        "Classes to show, each with a threshold of its own where given; all when unset.",
+        "Old name: CLASSES of every camera.",
         example="person=0.5, traffic light=0.4, car",
-        note=Note(form="list of CLASS or CLASS=THRESHOLD, with thresholds 0..1"),
+        note=Note(form=CLASSES_FORM),
     )
 
 
@@ -344,6 +345,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Nothing but what is handed in: `load` reads the environment, by our own source."""
         return (init_settings,)
+
+    def judging(self, key: str) -> tuple[float | None, Mapping[str, float | None]]:
+        """What counts as seen by a camera: its least score, None for its model's; its classes."""
+        camera, common = self.cameras[key], self.detection
+        confidence = common.confidence if camera.confidence is None else camera.confidence
+        return confidence, camera.classes or common.classes
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret as plain text, for the redactor of the logs and for nothing else."""

@@ -74,10 +74,12 @@ class Table:
     Attributes:
         labels: names by class id; from labels_file where that is given.
         labels_file: a text file in the card's folder, one name a line.
+        confidence: score from which something counts, where a camera's settings say none.
     """
 
     labels: tuple[str, ...] = ()
     labels_file: str | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
 @dataclass(frozen=True, slots=True)

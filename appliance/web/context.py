@@ -7,10 +7,10 @@ from pathlib import Path
 from appliance.delivery.results import UpdateResult
 from appliance.logs import Ring
 from appliance.pictures import Limits
+from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import Hour
 from appliance.pipeline.inspector import Inspector
-from appliance.pipeline.overrides import Detecting
 from appliance.pipeline.snapshots import Snapshots
 from appliance.readings import StationReading
 from appliance.redaction import Redactor
@@ -41,7 +41,7 @@ class TabContext:
         hardware: the machine now; takes some milliseconds.
         reach: how people get to the page.
         limits: of pictures that people bring, as they are now.
-        usual: what counts as seen, by the settings.
+        usual: what counts as seen by all cameras together, by the settings.
         sessions: who is signed in.
         audit: gets what is done here.
         events: the newest events of the audit log, so many at most; raises a StoreError.
@@ -69,7 +69,7 @@ class TabContext:
     hardware: Callable[[], HardwareReading]
     reach: Reach
     limits: Callable[[], Limits]
-    usual: Detecting
+    usual: Criteria
     sessions: Sessions
     audit: Audit
     events: Callable[[int], Sequence[AuditEvent]]

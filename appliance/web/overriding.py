@@ -4,14 +4,17 @@ POST   api/override      {"confidence": 0.45, "classes": "person=0.5, car"}
 DELETE api/override      back to the settings
 """
 
+from typing import Annotated
+
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from appliance.errors import SettingsError
-from appliance.pipeline.overrides import Detecting, Overrides
-from appliance.settings import Detection
+from appliance.pipeline.criteria import Criteria
+from appliance.pipeline.overrides import Overrides
+from appliance.settings.forms import ClassMap
 from appliance.stores import Audit
 from appliance.web.access.callers import ADDRESS_KEY
 from appliance.web.access.gate import SESSION_KEY
@@ -20,11 +23,17 @@ from appliance.web.telling import telling
 LONGEST_CLASSES = 4000  # letters
 
 
+def _is_short(text: object) -> object:
+    if not isinstance(text, str) or len(text) > LONGEST_CLASSES:
+        raise ValueError(f"is no text of at most {LONGEST_CLASSES} letters")
+    return text
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    confidence: float
-    classes: str = Field("", max_length=LONGEST_CLASSES)
+    confidence: float = Field(ge=0, le=1, allow_inf_nan=False)
+    classes: Annotated[ClassMap, BeforeValidator(_is_short)] = {}
 
 
 class Overriding:
@@ -67,7 +76,7 @@ class Overriding:
         self._audit.note(what, user=user, address=address, detail=detail)
 
 
-def _wanted(body: bytes) -> Detecting:
+def _wanted(body: bytes) -> Criteria:
     """What a person wants to count as seen.
 
     Raises:
@@ -75,7 +84,6 @@ def _wanted(body: bytes) -> Detecting:
     """
     try:
         said = _Body.model_validate_json(body)
-        judged = Detection.model_validate({"confidence": said.confidence, "classes": said.classes})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = str(first["loc"][0]) if first["loc"] else "the request"
@@ -83,4 +91,4 @@ def _wanted(body: bytes) -> Detecting:
             f"{where}: {first['msg'].removeprefix('Value error, ')}",
             hint="Confidence is 0..1; classes are names, as person=0.5, car; none means all.",
         ) from error
-    return Detecting(judged.confidence, judged.classes)
+    return Criteria(said.confidence, said.classes)

@@ -21,12 +21,12 @@ from appliance.optimizer.heads import centernet as head
 from appliance.optimizer.measures.agreement import MARGIN, Agreement
 from appliance.optimizer.measures.detection import MEASURE
 from appliance.optimizer.reference import Reference
+from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.served import ServedModel
 from appliance.runtimes import EngineOptions
-from appliance.tasks import Thresholds
 from tests.support.fakes import wait_until
 
 CLIP, FRAMES = "pedestrians_20s.mp4", 200
@@ -47,7 +47,7 @@ def product(card, weights, folder, clip):
         spec, file.SOURCE, timing=Timing(wall_s=time.time), slots_count=6, on_publish=wake
     )
     loop = Loop(
-        [Lane("clip", camera, card.name)],
+        [Lane("clip", camera, card.name, Criteria(CONFIDENCE - MARGIN))],
         on_result=lambda result, _lease: results.append(result),
         on_failure=lambda _model, error: failures.append(error),
         heartbeat=Heartbeat(time.monotonic_ns),
@@ -60,7 +60,6 @@ def product(card, weights, folder, clip):
             tasks.known()[card.task],
             card.table,
             letterbox_of(card),
-            Thresholds.of(card.table.labels, confidence=CONFIDENCE - MARGIN, classes={}),
         )
     )
     loop.start()

@@ -16,7 +16,6 @@ from appliance.pipeline.served import ServedModel
 from appliance.predictions import Instances, Result
 from appliance.runtimes import EngineReport, EngineSlot
 from appliance.stores.sessions import SessionRow
-from appliance.tasks import Thresholds
 from appliance.tasks.detection import DetectionTable
 from appliance.values import (
     U8,
@@ -154,11 +153,10 @@ class LevelEngine:
 def served(name: str, engine: LevelEngine) -> ServedModel:
     """`engine` with everything around it that the loop needs."""
     table = DetectionTable(nms=NmsMode.NONE, max_detections=4)
-    thresholds = Thresholds.of(("thing",), confidence=0.0, classes={})
     letterbox = Letterbox(
         input_wh=CONTRACT.input_wh, mode=FitMode.STRETCH, pad_value=0, interpolation="linear"
     )
-    return ServedModel(name, engine, tasks.known()["detection"], table, letterbox, thresholds)
+    return ServedModel(name, engine, tasks.known()["detection"], table, letterbox)
 
 
 class PaintedCamera:

@@ -24,11 +24,12 @@ from appliance.errors import EngineError
 from appliance.logs import Ring
 from appliance.pictures import Limits
 from appliance.pipeline.asked import Inspected
+from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.encoder import LiveEncoder, LivePicture, burn
 from appliance.pipeline.hardware import HardwareReading
 from appliance.pipeline.history import History
 from appliance.pipeline.inspector import Inspect, Inspector
-from appliance.pipeline.overrides import Detecting, Overrides
+from appliance.pipeline.overrides import Overrides
 from appliance.pipeline.served import ThresholdsOf
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
@@ -98,7 +99,7 @@ SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=Fal
 
 
 LIMITS = Limits(megapixels=40, size_mb=10)
-USUAL = Detecting(0.3, {})
+USUAL = Criteria(0.3)
 LANGUAGES = Languages()
 ENGLISH_TEXTS = LANGUAGES.all()[ENGLISH]
 
@@ -233,7 +234,7 @@ def make_web(
     reports: Callable[[str], Path | None] = lambda _model: None,
     ca_file: Path | None = None,
     looking: Inspect = no_engine,
-    judge_by: Callable[[ThresholdsOf | None], None] = lambda _thresholds: None,
+    judge_by: Callable[[Criteria | None], None] = lambda _criteria: None,
 ) -> Web:
     """The application as `serve` makes it, with a station that says `reading`."""
     clock, audit = Clock(), Audits()
@@ -277,7 +278,14 @@ def make_web(
         tabs=tabs,
         start_up=StartUp(lambda: 6.1),
         overriding=Overriding(
-            Overrides(USUAL, judge_by=judge_by, labels=frozenset, wall_s=lambda: NOW_S), audit
+            Overrides(
+                {"gate": USUAL},
+                otherwise=USUAL,
+                judge_by=judge_by,
+                labels=frozenset,
+                wall_s=lambda: NOW_S,
+            ),
+            audit,
         ),
         languages=LANGUAGES,
     )

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from appliance.pipeline.criteria import Criteria
 from appliance.settings import Role
 from appliance.web.tabs.inspect import routes as inspecting_module
 from tests.support.fakes import counted_lease, result_of, wait_until
@@ -279,12 +280,12 @@ def test_an_override_acts_is_audited_and_ends():
     with looking(judge_by=judged.append) as web:
         body = {"confidence": 0.45, "classes": "person=0.5, car"}
         answer = web.post("/api/override", role=Role.OPERATOR, json=body)
-        lines = ["APPLIANCE_DETECTION__CONFIDENCE=0.45"]
-        lines.append("APPLIANCE_DETECTION__CLASSES=person=0.5, car")
+        lines = ["APPLIANCE_CAMERAS__GATE__CONFIDENCE=0.45"]
+        lines.append("APPLIANCE_CAMERAS__GATE__CLASSES=person=0.5, car")
         assert (answer.status_code, answer.json()) == (200, {"lines": lines})
         overrides = web.parts.overriding._overrides
         assert overrides.reading().user == "otto"
-        assert callable(judged[-1])
+        assert judged[-1] == Criteria(0.45, {"person": 0.5, "car": None})
 
         headers = {"origin": ORIGIN}
         ended = web.ask("DELETE", "/api/override", role=Role.ADMIN, headers=headers)

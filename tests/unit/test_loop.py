@@ -23,7 +23,6 @@ from appliance.pipeline.loop import IDLE_S, Loop
 from appliance.pipeline.served import ServedModel
 from appliance.registry import plugins
 from appliance.runtimes import EngineOptions
-from appliance.tasks import Thresholds
 from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
 
 
@@ -522,9 +521,8 @@ def real(folder, into):
     made = canonicalize(folder / "model.onnx", card, head, into)
     engine = cpu.ENGINE.load(made.path, made.contract, EngineOptions(in_flight=2))
     task = tasks.known()[card.task]
-    thresholds = Thresholds.of(card.table.labels, confidence=0.5, classes={})
     letterbox = letterbox_of(card)
-    return ServedModel("m", engine, task, card.table, letterbox, thresholds, card.table.labels)
+    return ServedModel("m", engine, task, card.table, letterbox, card.table.labels)
 
 
 def test_a_real_engine_takes_the_place_of_a_real_one_and_its_memory_is_freed(

@@ -10,10 +10,10 @@ import pytest
 
 from appliance.errors import DeviceLostError, EngineError, NoNumbersError
 from appliance.pipeline import engine_table
+from appliance.pipeline.criteria import EVERYTHING, Criteria
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
-from appliance.pipeline.overrides import Detecting
 from appliance.pipeline.waiting import WAITING_LIMIT
 from appliance.pipeline.work import Urgency
 from tests.support.fakes import Clock, LevelEngine, PaintedCamera, levels_of, served, wait_until
@@ -22,7 +22,7 @@ PATIENCE_S = 10
 
 
 def own(model):
-    return model.thresholds
+    return EVERYTHING.thresholds(model)
 
 
 def gray(level, size_wh=(640, 480)):
@@ -280,7 +280,7 @@ def test_thresholds_change_between_frames_and_for_every_engine_to_come(bench):
         return len(one.results[-1].prediction)
 
     assert show(100) == 1
-    one.loop.judge_by(Detecting(0.5, {}).thresholds)
+    one.loop.judge_by(Criteria(0.5))
     assert [show(100), show(200)] == [0, 1]
     one.loop.install(served("m", LevelEngine()))
     assert [show(100), show(200)] == [0, 1]

@@ -61,7 +61,6 @@ def test_an_empty_environment_gives_the_defaults(read):
     assert settings == read().settings
     assert settings.model == "centernet-mobilenetv3"
     assert (settings.web.host, settings.web.port) == ("127.0.0.1", 8080)
-    assert settings.detection.confidence == 0.3
     assert settings.cameras == {}
     assert settings.auth.users == ()
 

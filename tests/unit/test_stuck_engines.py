@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from appliance.engines.cpu import CpuEngine
 from appliance.errors import EngineError, EngineStuckError
 from appliance.pipeline import engine_table
+from appliance.pipeline.criteria import EVERYTHING
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
@@ -24,7 +25,7 @@ FOR_EVER, SHORT = 200, 0  # gray levels of the picture
 
 
 def own(model):
-    return model.thresholds
+    return EVERYTHING.thresholds(model)
 
 
 def gray(level):
