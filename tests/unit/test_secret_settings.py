@@ -35,21 +35,21 @@ class Outer(Section):
     others: tuple[Broker, ...] = ()
 
 
-@pytest.mark.parametrize(
-    "annotation",
-    [
-        SecretStr,
-        SecretStr | None,
-        Annotated[SecretStr, AfterValidator(str)] | None,
-        tuple[SecretStr, ...],
-        Mapping[str, SecretStr],
-        User,
-        Users,
-        Tokens,
-        Broker,
-        Outer,
-    ],
-)
+HOLD_SECRETS = {
+    "alone": SecretStr,
+    "or nothing": SecretStr | None,
+    "checked": Annotated[SecretStr, AfterValidator(str)] | None,
+    "several": tuple[SecretStr, ...],
+    "by name": Mapping[str, SecretStr],
+    "within a value": User,
+    "users": Users,
+    "tokens": Tokens,
+    "within a section": Broker,
+    "deeper": Outer,
+}
+
+
+@pytest.mark.parametrize("annotation", HOLD_SECRETS.values(), ids=HOLD_SECRETS)
 def test_what_holds_a_secret_is_one(annotation):
     """However deep it lies in the type."""
     assert is_secret(annotation)
