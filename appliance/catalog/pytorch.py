@@ -22,6 +22,14 @@ from appliance.errors import ModelError
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 PROTOCOL: Final = 1001
 DTYPES: Final = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+DAMAGED: Final = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 HINT: Final = "pull the model again; the file is not the reviewed one"
 
 Array = NDArray[Any]
@@ -104,7 +112,7 @@ def read_weights(path: Path) -> dict[str, Array]:
             kinds = {tensor.storage[0]: tensor.storage[1] for tensor in described.values()}
             storages = {key: _storage(file, kinds[key]) for key in _Describing(file).load()}
             return {name: tensor.of(storages) for name, tensor in described.items()}
-        except (pickle.UnpicklingError, EOFError, LookupError, AttributeError, ValueError) as error:
+        except DAMAGED as error:
             raise ModelError(f"{path.name}: the file is damaged: {error}", hint=HINT) from error
 
 

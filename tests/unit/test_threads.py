@@ -1,6 +1,8 @@
 """Threads with one owner, and mailboxes that are bounded, count what they drop, and close."""
 
+import re
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,8 @@ from appliance.threads import Full, Mailbox, Worker
 from tests.support.fakes import wait_until
 
 PATIENCE_S = 10
+PRODUCT = Path(__file__).parents[2] / "appliance"
+BY_HAND = re.compile(r"Thread\(\s*target=self\.")
 
 
 class Waiting(Worker):
@@ -160,3 +164,13 @@ def test_each_item_waits_or_is_taken_or_was_dropped(full, room, steps):
         assert sorted([*dropped, *got, *waiting]) == sorted(put)
         assert mailbox.dropped == len(dropped)
     assert got + taken(mailbox) == sorted(set(put) - set(dropped), key=lambda item: item[1])
+
+
+def test_nobody_else_keeps_a_thread_by_hand():
+    """A part with a thread of its own is a `Worker`: one way to start, to stop and to join."""
+    found = {
+        str(path.relative_to(PRODUCT))
+        for path in PRODUCT.rglob("*.py")
+        if BY_HAND.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"threads.py"}
