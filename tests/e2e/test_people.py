@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.browser import CHROMIUM, SETTLED_MS, browsing
+from appliance.web.tab import known_tabs
+from tests.support.browser import CHROMIUM, SETTLED_MS, TABS_ARE_THERE, browsing, until
 from tests.support.process import started, station_environ
 
 pytestmark = [
@@ -11,6 +12,9 @@ pytestmark = [
     # playwright leaves its event loop's descriptors to the garbage collector
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+KEYS = {tab.letter: key for key, tab in known_tabs().items()}
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,23 @@ def test_nobody_else_sees_the_tab(station):
         seen.page.wait_for_selector("iframe.player-frame", timeout=SETTLED_MS)
         assert seen.page.get_by_role("tab", name="People").count() == 0
         assert "Signed in" not in seen.page.content()
+
+
+@pytest.mark.parametrize(("user", "seen_tabs"), [("vera", "L"), ("ada", "LIPS")])
+def test_g_and_a_letter_open_the_tabs_that_the_list_of_keys_names(station, user, seen_tabs):
+    """The list names those of the person's role; the letter of another tab opens nothing."""
+    with browsing(station.origin) as seen:
+        seen.sign_in(station.url, user=user)
+        page, player = seen.page, seen.page.frame_locator("iframe.player-frame")
+        until(page.main_frame, TABS_ARE_THERE)
+        player.locator("body").press("?")
+        keys = player.locator("dialog kbd").all_inner_texts()
+        opening = [key for key in keys if key.startswith("G, then")]
+        assert opening == [f"G, then {letter}" for letter in seen_tabs]
+        player.locator("dialog").get_by_role("button", name="Close").click()
+        for letter in "SPIL":
+            opened = letter if letter in seen_tabs else "L"
+            page.keyboard.press("g")
+            page.keyboard.press(letter.lower())
+            until(page.main_frame, f"document.documentElement.dataset.page === '{KEYS[opened]}'")
+        assert seen.troubles == []
