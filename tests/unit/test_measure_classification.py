@@ -278,6 +278,19 @@ def test_a_class_that_fell_out_of_the_best_differs_by_as_much_as_is_sure():
     assert most_apart(rows(0.5, 0.2, 0.1), swapped) == pytest.approx(0.4)
 
 
+def test_of_noise_little_is_much():
+    """A thousand classes have a thousandth each: in fp32 a part of that is enough to refuse."""
+    flat, other = rows(0.004, 0.003, 0.002), rows(0.003, 0.004, 0.002)
+    for precision, of_noise, is_refused in (
+        (Precision.FP32, True, True),
+        (Precision.FP32, False, False),
+        (Precision.FP16, True, False),
+    ):
+        compared = MEASURE.begin(Terms(CARD, precision, LIMITS[precision]))
+        compared.add_outputs(flat, other, of_noise=of_noise)
+        assert bool(compared.finding().reason) == is_refused
+
+
 def test_narrow_numbers_may_lose_as_many_as_pictures_may_change():
     """One class of a hundred far off is int8's, and no wider precision's."""
     for precision, is_refused in ((Precision.FP32, True), (Precision.INT8, False)):
