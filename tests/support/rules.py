@@ -35,7 +35,7 @@ from appliance.tasks.classification import TASK as CLASSIFYING
 from appliance.tasks.classification import ClassificationTable
 from appliance.tasks.detection import TASK, DetectionTable
 from appliance.values import Precision
-from tests.support.classifiers import network, write_bright_colors
+from tests.support.bright_colors import network, write_bright_colors
 from tests.support.detectors import made_model
 from tests.support.fake_cuda import FakeCuda
 from tests.support.fake_tensorrt import FakeTensorRt, IBuilderConfig

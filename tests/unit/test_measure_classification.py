@@ -21,7 +21,7 @@ from appliance.predictions import Classification
 from appliance.runtimes import EngineOptions
 from appliance.tasks.classification import TASK, ClassificationTable
 from appliance.values import Precision
-from tests.support.classifiers import LABELS, write_bright_colors
+from tests.support.bright_colors import LABELS, write_bright_colors
 from tests.support.faults import Faulty, swapped_channels
 
 LIMITS = {
