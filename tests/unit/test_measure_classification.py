@@ -1,6 +1,7 @@
 """When an engine gives a picture the original's class, and when it does not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,3 +317,11 @@ def test_the_tie_is_said_in_the_report():
     """What is forgiven is no secret."""
     assert str(TIE) in MEASURE.about
     assert str(TIE) in MEASURE.legend
+
+
+def test_the_documentation_has_the_same_figures():
+    """How many pictures are needed, and what a hair is."""
+    text = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    said = " ".join(text.split())
+    assert f"{MIN_PICTURES} pictures of whose class the original is sure" in said
+    assert f"leads by less than {TIE} leads by a hair" in said
