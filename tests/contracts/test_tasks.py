@@ -29,6 +29,16 @@ def test_every_layer_has_a_module_for_each_task(folder, constant):
     assert modules_with(PACKAGE / folder, constant) == set(TASKS)
 
 
+@pytest.mark.parametrize("folder", ["optimizer/measures", "render"])
+@pytest.mark.parametrize("name", TASKS)
+def test_a_tasks_module_knows_its_own_task_alone(folder, name):
+    """Of other tasks' modules it imports none, in whichever layer they are."""
+    text = (PACKAGE / folder / f"{name}.py").read_text("utf-8")
+    layers = r"tasks|optimizer\.measures|render"
+    named = set(re.findall(rf"from appliance\.(?:{layers})\.(\w+) import", text))
+    assert named.isdisjoint(set(TASKS) - {name})
+
+
 def test_the_page_has_a_module_for_each_task_and_names_it():
     """A file of the player's that is not in its list would be drawn by nobody."""
     assert {path.stem for path in (PLAYER / "tasks").glob("*.js")} == set(TASKS)

@@ -46,7 +46,7 @@ CHANGES = [
     ("suppression", "appliance.nms.iou_matrix", lambda one, _: np.zeros((len(one), len(one)))),
     ("task detection", "appliance.tasks.detection.has_area", lambda boxes: boxes[:, 0] > 5),
     ("measure detection", f"{MEASURES}.detection.MIN_REFERENCES", 121),
-    ("measure classification", f"{MEASURES}.classification.TIE", 0.5),
+    ("measure classification", f"{MEASURES}.classification.MAX_DRIFT", 0.03),
     ("gate", "appliance.optimizer.verification.MIN_SHARE_COMPUTED", 0.1),
     ("reference", "appliance.optimizer.reference._area_weights", reference._linear_weights),
     ("canonical", "appliance.optimizer.canonical._first_convolution", lambda _: None),

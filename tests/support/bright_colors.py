@@ -63,6 +63,31 @@ def bright_colors(size: int = 32, end: str = "Identity") -> onnx.ModelProto:
     )
 
 
+def network(size: int = 32) -> onnx.ModelProto:
+    """The same ends behind what networks are made of: untrained, to be rewritten and not to see."""
+    random = np.random.default_rng(5)
+    weights = {
+        "stem": random.normal(0, 0.01, (3, 3, 3, 3)),
+        "kernel": random.normal(0, 0.2, (3, 3, 3, 3)),
+        "each": random.normal(0, 0.3, (3, 1, 3, 3)),
+    }
+    pads = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("Conv", ["images", "stem"], ["a"], **pads),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "kernel"], ["c"], **pads),
+        helper.make_node("Add", ["b", "c"], ["d"]),
+        helper.make_node("Conv", ["d", "each"], ["e"], group=3, **pads),
+        helper.make_node("ReduceMean", ["e"], ["classes"], axes=[2, 3], keepdims=0),
+    ]
+    return model_of(
+        nodes,
+        inputs={"images": (1, 3, size, size)},
+        outputs={"classes": (1, 3)},
+        weights={name: each.astype(np.float32) for name, each in weights.items()},
+    )
+
+
 def field(center: str, around: str = "blue") -> NDArray[np.uint8]:
     """(240, 320, 3) uint8 BGR of one color, with another one in its middle half."""
     picture = np.full((240, 320, 3), COLORS_BGR[around], np.uint8)

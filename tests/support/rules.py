@@ -19,11 +19,10 @@ from appliance.catalog.card import Channels, InputCard, Interpolation, Layout, r
 from appliance.engines import Backend, cpu, cuda
 from appliance.geometry import Fit, FitMode, clip, has_area
 from appliance.nms import NmsMode, iou_matrix, suppress
+from appliance.optimizer import verification
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
-from appliance.optimizer.measures import Terms
-from appliance.optimizer.measures.classification import MEASURE as CLASSIFICATION
-from appliance.optimizer.measures.detection import MEASURE as DETECTION
+from appliance.optimizer.measures import Terms, agreement, classification, detection
 from appliance.optimizer.precision import rewrite
 from appliance.optimizer.reference import Reference, place
 from appliance.optimizer.verification import Candidate, verify
@@ -36,7 +35,7 @@ from appliance.tasks.classification import TASK as CLASSIFYING
 from appliance.tasks.classification import ClassificationTable
 from appliance.tasks.detection import TASK, DetectionTable
 from appliance.values import Precision
-from tests.support.classifiers import network, write_bright_colors
+from tests.support.bright_colors import network, write_bright_colors
 from tests.support.detectors import made_model
 from tests.support.fake_cuda import FakeCuda
 from tests.support.fake_tensorrt import FakeTensorRt, IBuilderConfig
@@ -50,6 +49,7 @@ def noise(width: int, height: int) -> Any:
     return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
 
 
+CLASSIFICATION, DETECTION = classification.MEASURE, detection.MEASURE
 SIZES = ((80, 50), (33, 77), (48, 32), (20, 10))
 BOXES = np.array(
     [
@@ -148,7 +148,8 @@ def measure_detection(_folder: Path) -> Said:
         said |= _finding(f"{precision} noise", noisy.finding())
     image, placed = place(noise(80, 50), replace(card, input=replace(card.input, size_wh=(48, 32))))
     found = DETECTION.predict(ROWS, placed, card, 0.3)
-    return {**said, "predicted": told(found.boxes_xyxy_px), "placed": told(image)}
+    said |= {"predicted": told(found.boxes_xyxy_px), "placed": told(image)}
+    return {**said, "numbers": _numbers(detection, agreement)}
 
 
 def measure_classification(folder: Path) -> Said:
@@ -157,18 +158,32 @@ def measure_classification(folder: Path) -> Said:
     shares, class_ids = np.array([[0.6, 0.25, 0.1]], np.float32), np.array([[2, 0, 1]], np.int32)
     changes = {"same": (0, 0, 0), "near": (-0.015, 0.01, 0.005), "far": (-0.3, 0.3, 0)}
     fit = Fit.of(FitMode.STRETCH, (48, 32), (48, 32))
-    for precision in Precision:
+    ways = [(each, is_multi) for each in Precision for is_multi in (False, True)]
+    for precision, is_multi in ways:
         for name, change in changes.items():
-            terms = Terms(card, precision, {"top1": 0.9, "score": 0.02})
-            compared = CLASSIFICATION.begin(terms)
+            given = replace(card, table=replace(card.table, multi_label=is_multi))
+            terms = Terms(given, precision, {"top1": 0.9, "score": 0.02})
+            compared, noisy = CLASSIFICATION.begin(terms), CLASSIFICATION.begin(terms)
             moved = shares + np.array(change, np.float32)
-            outputs = [{"scores": each, "class_ids": class_ids} for each in (shares, moved)]
-            compared.add_outputs(*outputs, of_noise=False)
+            one, other = ({"scores": each, "class_ids": class_ids} for each in (shares, moved))
+            compared.add_outputs(one, other, of_noise=False)
+            noisy.add_outputs(one, other, of_noise=True)
             seen = Classification(np.sort(moved[0])[::-1], class_ids[0][np.argsort(-moved[0])])
             for _ in range(30):
                 compared.add_predictions(Classification(shares[0], class_ids[0]), seen, fit)
-            said |= _finding(f"{precision} {name}", compared.finding())
-    return said
+            case = f"{precision} {'several' if is_multi else 'one'} {name}"
+            said |= _finding(case, compared.finding())
+            said |= _finding(f"{case} noise", noisy.finding())
+    return {**said, "numbers": _numbers(classification)}
+
+
+def _numbers(*modules: Any) -> Any:
+    """The numbers that stand in modules: limits show only on inputs that are close to them."""
+    named = [vars(module) for module in modules]
+    values = [
+        names[each] for names in named for each in names if each.isupper() and each != "VERSION"
+    ]
+    return told(sorted(float(each) for each in values if isinstance(each, int | float)))
 
 
 def _finding(name: str, found: Any) -> Said:
@@ -275,7 +290,7 @@ def gate(folder: Path) -> Said:
                 told_of = ", ".join(found.figures)
                 said[f"{precision} {name} {len(shown)}"] = f"{found.verdict}: {told_of}"
     engine.close()
-    return said
+    return {**said, "numbers": _numbers(verification)}
 
 
 def backend_cpu(folder: Path) -> Said:

@@ -1,6 +1,7 @@
 """When an engine gives a picture the original's class, and when it does not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from appliance.predictions import Classification
 from appliance.runtimes import EngineOptions
 from appliance.tasks.classification import TASK, ClassificationTable
 from appliance.values import Precision
-from tests.support.classifiers import LABELS, write_bright_colors
+from tests.support.bright_colors import LABELS, write_bright_colors
 from tests.support.faults import Faulty, swapped_channels
 
 LIMITS = {
@@ -278,6 +279,19 @@ def test_a_class_that_fell_out_of_the_best_differs_by_as_much_as_is_sure():
     assert most_apart(rows(0.5, 0.2, 0.1), swapped) == pytest.approx(0.4)
 
 
+def test_of_noise_little_is_much():
+    """A thousand classes have a thousandth each: in fp32 a part of that is enough to refuse."""
+    flat, other = rows(0.004, 0.003, 0.002), rows(0.003, 0.004, 0.002)
+    for precision, of_noise, is_refused in (
+        (Precision.FP32, True, True),
+        (Precision.FP32, False, False),
+        (Precision.FP16, True, False),
+    ):
+        compared = MEASURE.begin(Terms(CARD, precision, LIMITS[precision]))
+        compared.add_outputs(flat, other, of_noise=of_noise)
+        assert bool(compared.finding().reason) == is_refused
+
+
 def test_narrow_numbers_may_lose_as_many_as_pictures_may_change():
     """One class of a hundred far off is int8's, and no wider precision's."""
     for precision, is_refused in ((Precision.FP32, True), (Precision.INT8, False)):
@@ -303,3 +317,11 @@ def test_the_tie_is_said_in_the_report():
     """What is forgiven is no secret."""
     assert str(TIE) in MEASURE.about
     assert str(TIE) in MEASURE.legend
+
+
+def test_the_documentation_has_the_same_figures():
+    """How many pictures are needed, and what a hair is."""
+    text = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    said = " ".join(text.split())
+    assert f"{MIN_PICTURES} pictures of whose class the original is sure" in said
+    assert f"leads by less than {TIE} leads by a hair" in said
