@@ -4,6 +4,7 @@ from itertools import groupby
 from pathlib import Path
 
 from appliance.errors import StoreError
+from appliance.settings import old_names
 from appliance.settings.secret_files import SECRETS_DIR
 from appliance.settings.variables import FILE_SUFFIX, Variable, camera_variables, station_variables
 
@@ -37,10 +38,11 @@ def table() -> str:
 
 
 def env_example() -> str:
-    """All variables as a commented environment file, in the raw form that Compose takes."""
+    """All variables but old names as a commented environment file, as Compose takes it."""
+    variables = (each for each in _variables("door") if each.path[0] != old_names.SECTION)
     groups = [
-        f"\n# {group}\n{''.join(map(_entry, variables))}"
-        for group, variables in groupby(_variables("door"), key=lambda item: item.group)
+        f"\n# {group}\n{''.join(map(_entry, entries))}"
+        for group, entries in groupby(variables, key=lambda item: item.group)
     ]
     return _HEAD + "".join(groups)
 
