@@ -42,7 +42,7 @@ class Pause:
 
     def left_s(self) -> float:
         """Until the next try; 0 where there is no pause."""
-        return max(0, self._until_ns - self._clock_ns()) / 1e9
+        return max(0, self._until_ns - self._clock_ns()) / 1e9 if self._until_ns else 0.0
 
 
 class EngineRow:
@@ -120,7 +120,7 @@ class EngineRow:
 
     def _waiting(self, may_go: Callable[[Urgency], bool]) -> Work | None:
         """A person hears at once that an engine fails; the background has time to wait."""
-        for urgency in OTHERS if self.has_room else ():
+        for urgency in OTHERS if self.waiting and self.has_room else ():
             is_held = urgency is Urgency.BACKGROUND and self.pause.left_s()
             if may_go(urgency) and not is_held:
                 work = self.waiting.take(urgency)
@@ -283,10 +283,10 @@ class EngineTable:
 
     def tidy(self) -> None:
         """Where a model serves no more, tell whoever waits; forget it when nothing is left."""
-        for row in self:
-            if row.serving is None:
-                row.waiting.fail(not_served(row.name), is_end=row.is_empty)
-        if any(row.is_empty for row in self):
+        idle = [row for row in self if row.serving is None]
+        for row in idle:
+            row.waiting.fail(not_served(row.name), is_end=row.is_empty)
+        if any(row.is_empty for row in idle):
             self._rows = {row.name: row for row in self if not row.is_empty}
 
     def next_try_s(self) -> float:
