@@ -128,8 +128,8 @@ class EngineRow:
                     return work
         return None
 
-    def submit(self, work: Work, model: ServedModel, *, is_charged: bool) -> None:
-        """Place the picture in a free slot of `model`, and submit it.
+    def submit(self, work: Work, model: ServedModel, *, is_charged: bool) -> bool:
+        """Place the picture in a free slot of `model`, and submit it; False if nobody waits for it.
 
         Raises:
             Exception: the picture or the engine failed; the slot is free again.
@@ -145,11 +145,12 @@ class EngineRow:
             raise
         if fit is None:
             model.free.append(slot)
-            return
+            return False
         if is_charged:
             self.account.begin(work.urgency)
         self.in_flight.append(InFlight(work, model, slot, fit, submitted_ns, is_charged))
         self.heartbeat.tick()
+        return True
 
     def heads(self) -> list[InFlight]:
         """Those whose results are next: order is kept, and frames wait for no other work."""
