@@ -41,7 +41,7 @@ class Pause:
 
     def left_s(self) -> float:
         """Until the next try; 0 where there is no pause."""
-        return max(0, self._until_ns - self._clock_ns()) / 1e9
+        return max(0, self._until_ns - self._clock_ns()) / 1e9 if self._until_ns else 0.0
 
 
 class EngineRow:
@@ -119,7 +119,7 @@ class EngineRow:
 
     def _waiting(self, may_go: Callable[[Urgency], bool]) -> Work | None:
         """A person hears at once that an engine fails; the background has time to wait."""
-        for urgency in OTHERS if self.has_room else ():
+        for urgency in OTHERS if self.waiting and self.has_room else ():
             is_held = urgency is Urgency.BACKGROUND and self.pause.left_s()
             if may_go(urgency) and not is_held:
                 work = self.waiting.take(urgency)
@@ -127,8 +127,8 @@ class EngineRow:
                     return work
         return None
 
-    def submit(self, work: Work, model: ServedModel, *, is_charged: bool) -> None:
-        """Place the picture in a free slot of `model`, and submit it.
+    def submit(self, work: Work, model: ServedModel, *, is_charged: bool) -> bool:
+        """Place the picture in a free slot of `model`, and submit it; False if nobody waits for it.
 
         Raises:
             Exception: the picture or the engine failed; the slot is free again.
@@ -144,11 +144,12 @@ class EngineRow:
             raise
         if fit is None:
             model.free.append(slot)
-            return
+            return False
         if is_charged:
             self.account.begin(work.urgency)
         self.in_flight.append(InFlight(work, model, slot, fit, submitted_ns, is_charged))
         self.heartbeat.tick()
+        return True
 
     def heads(self) -> list[InFlight]:
         """Those whose results are next: order is kept, and frames wait for no other work."""
@@ -274,10 +275,10 @@ class EngineTable:
 
     def tidy(self) -> None:
         """Where a model serves no more, tell whoever waits; forget it when nothing is left."""
-        for row in self:
-            if row.serving is None:
-                row.waiting.fail(not_served(row.name), is_end=row.is_empty)
-        if any(row.is_empty for row in self):
+        idle = [row for row in self if row.serving is None]
+        for row in idle:
+            row.waiting.fail(not_served(row.name), is_end=row.is_empty)
+        if any(row.is_empty for row in idle):
             self._rows = {row.name: row for row in self if not row.is_empty}
 
     def next_try_s(self) -> float:

@@ -15,9 +15,8 @@ others lose nothing by it.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
 
 from loguru import logger
@@ -238,8 +237,8 @@ class Loop(Worker):
 
     def _submit(self, row: EngineRow | None, work: Work, *, is_charged: bool = False) -> bool:
         if row is not None and (model := row.serving) is not None:
-            with self._failing(row, model, work):
-                row.submit(work, model, is_charged=is_charged)
+            submit = partial(row.submit, work, model, is_charged=is_charged)
+            self._attempt(submit, row, model, work)
         return True
 
     def _finish_ready(self) -> bool:
@@ -251,10 +250,7 @@ class Loop(Worker):
         return [(row, job) for row in self.engines for job in row.heads()]
 
     def _finish(self, row: EngineRow, job: InFlight, timeout_s: float) -> bool:
-        is_over = True  # in failure, too
-        with self._failing(row, job.model, job.work):
-            is_over = row.finish(job, timeout_s)
-        return is_over  # noqa: RET504 - the block may end by an exception that is swallowed
+        return self._attempt(partial(row.finish, job, timeout_s), row, job.model, job.work)
 
     def _rest(self) -> bool:
         """Wait for a result or a frame, whichever comes first; True where a result came.
@@ -276,15 +272,16 @@ class Loop(Worker):
         self._wake.wait(min(idle_s, pause_s))
         return False
 
-    @contextmanager
-    def _failing(self, row: EngineRow, model: ServedModel, work: Work) -> Iterator[None]:
-        """Say what fails, and go on: the next work may do better.
+    def _attempt(
+        self, act: Callable[[], bool], row: EngineRow, model: ServedModel, work: Work
+    ) -> bool:
+        """Act, say what fails, and go on: the next work may do better. A failure ends it, too.
 
         A camera's frame that fails is its engine's fault, which gets a pause. Other work ends
         alone, unless the device is lost, for everybody.
         """
         try:
-            yield
+            return act()
         except Exception as caught:  # noqa: BLE001 - whatever an engine raises is its model's alone
             error = _told(caught)
             work.fail(error)
@@ -292,6 +289,7 @@ class Loop(Worker):
             if work.urgency is Urgency.LIVE or isinstance(error, DeviceLostError):
                 row.pause.begin()
                 self._on_failure(model, error)
+            return True
 
     def _drain(self) -> None:
         with self._lock:

@@ -17,6 +17,10 @@ class Waiting:
         self._queues: dict[Urgency, deque[Work]] = {urgency: deque() for urgency in OTHERS}
         self._end: EngineError | None = None
 
+    def __bool__(self) -> bool:
+        """Whether any waits."""
+        return any(self._queues.values())
+
     def put(self, work: Work) -> None:
         """Let work wait; what nobody waits for any more makes room.
 
