@@ -93,8 +93,12 @@ def set_up(made, keys, grace_s=12):
 
 @pytest.fixture(scope="module")
 def updating(layers, keys, tmp_path_factory):
-    """A host on which the station sees again after each of its tests."""
+    """A host on which the station sees again after each of its tests.
+
+    Its settings are those of the release before, with a name that is an old one since.
+    """
     with host(layers, tmp_path_factory.mktemp("updating") / "box") as made:
+        made.configure(APPLIANCE_DETECTION__CONFIDENCE="0.4")
         yield set_up(made, keys)
 
 
@@ -205,6 +209,8 @@ def test_a_bundle_in_the_inbox_updates_the_host_and_a_file_takes_it_back(updatin
     assert (told["is_done"], told["version"]) == (True, "9.9.9"), told
     assert updating.is_ready()
     assert "9.9.9" in updating.box.run("appliance", "version").stdout
+    journal = updating.box.journal("--unit=appliance.service")
+    assert "write APPLIANCE_CAMERAS__GATE__CONFIDENCE=0.4 in its place" in journal
     models = updating.box.run("appliance", "models", "list").stdout.splitlines()
     assert any(line.startswith("spots-of-tomorrow ") and " here" in line for line in models)
     # The station's own user can tell what became of it.

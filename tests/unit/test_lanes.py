@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from appliance.errors import EngineError
+from appliance.pipeline.criteria import EVERYTHING, Criteria
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
@@ -26,10 +27,10 @@ class Bench:
         )
         self.loop.start()
 
-    def add(self, key, model):
+    def add(self, key, model, usual=EVERYTHING):
         self.cameras[key] = PaintedCamera()
         self.cameras[key].on_publish = self.loop.wake
-        self.loop.add(Lane(key, self.cameras[key], model))
+        self.loop.add(Lane(key, self.cameras[key], model, usual))
 
     def install(self, name, **options):
         engine = LevelEngine(**options)
@@ -42,6 +43,13 @@ class Bench:
         self.cameras[key].show(level)
         wait_until(lambda: len(self.results) > before)
         assert levels_of(self.results)[-1] == (key, level)
+
+    def counts(self, key, level):
+        """How much of a frame counts, of which the one model says one thing."""
+        before = len(self.results)
+        self.cameras[key].show(level)
+        wait_until(lambda: len(self.results) > before)
+        return len(self.results[-1].prediction)
 
 
 @pytest.fixture
@@ -62,6 +70,18 @@ def test_a_camera_and_its_model_come_while_the_loop_runs(bench):
     bench.add("gate", "other")
     bench.see("gate", 2)
     bench.see("door", 3)
+
+
+def test_cameras_of_one_model_have_thresholds_of_their_own(bench):
+    """What counts at one need not count at the other; an override is of both, until it ends."""
+    bench.install("m")
+    bench.add("door", "m", Criteria(0.8))
+    bench.add("gate", "m", Criteria(0.2))
+    assert [bench.counts(key, 128) for key in ("door", "gate", "door")] == [0, 1, 0]
+    bench.loop.judge_by(Criteria(0.4))
+    assert [bench.counts(key, 128) for key in ("door", "gate")] == [1, 1]
+    bench.loop.judge_by(None)
+    assert [bench.counts(key, 128) for key in ("door", "gate")] == [0, 1]
 
 
 def test_a_camera_that_leaves_is_seen_no_more_and_a_frame_in_flight_is_given_back(bench):
