@@ -148,7 +148,7 @@ class OverrideReading:
     """What a person has put in the place of the settings, until the next start.
 
     Attributes:
-        confidence: score from which a detection counts.
+        confidence: score from which something counts.
         classes: those that count, as a variable holds them; empty: all.
         user: who did it.
         since_s: wall clock.
@@ -215,7 +215,7 @@ class StationReading:
         notices: what needs a person soon, though everything is as it should be.
         store: the database.
         saving: why pictures are not kept now, a sentence by their kind; empty where they are.
-        override: what acts in the place of the settings of detection; None: they do.
+        override: what acts in the place of the cameras' own criteria; None: they do.
         sinks: those that get each result, by name.
         publishing: why nothing is handed on now, a sentence by publisher; empty where it is.
     """

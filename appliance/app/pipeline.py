@@ -9,7 +9,7 @@ from typing import Protocol
 from appliance import __version__
 from appliance.app.assembly import models_in_use, verify_folder
 from appliance.app.clock import RELEASED_S, wall_s
-from appliance.app.judging import criteria_of, criteria_without_cameras
+from appliance.app.judging import criteria_of, is_by_card, usual_of
 from appliance.app.loading import frames_at_once
 from appliance.app.preparer import Preparer
 from appliance.app.publishing import Publications
@@ -45,6 +45,7 @@ from appliance.registry import plugins
 from appliance.resources import memory
 from appliance.settings import Camera as CameraSettings
 from appliance.settings import Settings, old_name_notices
+from appliance.settings.old_names import name_in_use
 from appliance.settings.tokens import notices
 from appliance.stores import Audit
 from appliance.values import Stage
@@ -130,7 +131,7 @@ class Pipeline:
         reports: the report on the engine of a model, by the model's name.
         inspector: looks at single pictures.
         snapshots: gives those of cameras.
-        overrides: what acts in the place of the settings of detection.
+        overrides: what acts in the place of the cameras' own criteria.
     """
 
     def __init__(self, settings: Settings, around: Surroundings) -> None:
@@ -154,7 +155,7 @@ class Pipeline:
         criteria = criteria_of(settings)
         self._loop = Loop(
             [
-                Lane(key, self._cameras[key], self.models[key], usual)
+                Lane(key, self._cameras[key], self.models[key], usual, is_by_card(settings, key))
                 for key, usual in criteria.items()
             ],
             on_result=self._sinks.offer,
@@ -166,7 +167,8 @@ class Pipeline:
         self.inspector = Inspector(self._loop.inspect, limits=partial(limits_of, settings))
         self.overrides = Overrides(
             criteria,
-            otherwise=criteria_without_cameras(settings),
+            usual=usual_of(settings, criteria),
+            name_of=partial(name_in_use, settings),
             judge_by=self._loop.judge_by,
             labels=self._loop.labels,
             wall_s=wall_s,
@@ -219,6 +221,7 @@ class Pipeline:
         )
 
     def _seen_as_a_whole(self, settings: Settings, around: Surroundings) -> Station:
+        old_names = tuple(old_name_notices(settings))
         return Station(
             cameras=self._cameras,
             models=self.models,
@@ -236,10 +239,7 @@ class Pipeline:
             start_up=self.start_up,
             store=around.store,
             saving=lambda: {"verify_pictures": self._collector.trouble()},
-            notices=lambda: (
-                *notices(settings.auth.tokens, wall_s()),
-                *old_name_notices(settings),
-            ),
+            notices=lambda: (*notices(settings.auth.tokens, wall_s()), *old_names),
             override=self.overrides.reading,
             look_at_clock=self._watch.look,
             sinks=self._sinks.readings,

@@ -1,9 +1,12 @@
 """The publishers of this station, each with its own settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from loguru import logger
+
 from appliance import publish
+from appliance.errors import ApplianceError
 from appliance.pipeline.sinks import Told
 from appliance.publish import Outlook, Publication
 from appliance.settings import Settings
@@ -31,14 +34,14 @@ class Publications:
         return next(each for each in self._made.values() if isinstance(each, kind))
 
     def start(self) -> None:
-        """Begin; once."""
-        for each in self._made.values():
-            each.start()
+        """Begin, each by itself; once."""
+        for name, each in self._made.items():
+            _attempt(name, "start", each.start)
 
     def stop(self) -> None:
-        """End; idempotent."""
-        for each in self._made.values():
-            each.stop()
+        """End, each by itself; idempotent."""
+        for name, each in self._made.items():
+            _attempt(name, "stop", each.stop)
 
     def sinks(self) -> list[Told]:
         """One for each publication; they hold no frames."""
@@ -46,12 +49,29 @@ class Publications:
 
     def troubles(self) -> Mapping[str, str]:
         """Why nothing is handed on now, by publisher; empty where it is."""
-        return {name: each.trouble() for name, each in self._made.items()}
+        return {name: _trouble_of(each) for name, each in self._made.items()}
+
+
+def _attempt(name: str, what: str, call: Callable[[], None]) -> None:
+    """What one publisher fails in, the others and the station do not."""
+    try:
+        call()
+    except Exception:  # noqa: BLE001 - a plug-in's own; told, and the rest goes on
+        logger.exception("publisher {}: cannot {}", name, what)
+
+
+def _trouble_of(each: Publication) -> str:
+    try:
+        return each.trouble()
+    except Exception as error:  # noqa: BLE001 - asked once a second, so it is told and not logged
+        return f"it cannot tell how it is ({type(error).__name__})"
 
 
 def section_of(settings: Settings, kind: type[Section] | None) -> Section | None:
     """The settings' section of this kind."""
     if kind is None:
         return None
-    sections = (getattr(settings, name) for name in type(settings).model_fields)
-    return next(section for section in sections if type(section) is kind)
+    for name in type(settings).model_fields:
+        if type(section := getattr(settings, name)) is kind:
+            return section
+    raise ApplianceError(f"{kind.__name__}: no such section of the settings")

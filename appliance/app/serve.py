@@ -13,7 +13,7 @@ from loguru import logger
 from appliance import __version__
 from appliance.app.assembly import library_of, models_in_use, sidecars_of, versions
 from appliance.app.clock import clock_doubt, wall_s
-from appliance.app.judging import criteria_of, criteria_without_cameras
+from appliance.app.judging import criteria_of, usual_of
 from appliance.app.kiosk import Kiosk, kiosk_listening
 from appliance.app.pipeline import Pipeline, Surroundings
 from appliance.app.servers import Server, configuration, listening, url_of
@@ -21,7 +21,6 @@ from appliance.app.storing import Stores, signed_in_before, storing
 from appliance.delivery.results import last_update
 from appliance.garbage import collect_as_usual
 from appliance.logs import Ring
-from appliance.pipeline.criteria import common
 from appliance.pipeline.hardware import Hardware
 from appliance.pipeline.notify import notifier
 from appliance.pipeline.start_up import process_age_s
@@ -207,9 +206,7 @@ def _watched(settings: Settings, sessions: Sessions) -> tuple[LiveHub, Streams]:
         cameras=cameras,
         sessions=sessions,
         station={"name": settings.station.name, "version": __version__},
-        confidence=common(
-            criteria_of(settings).values(), criteria_without_cameras(settings)
-        ).confidence,
+        confidence=usual_of(settings, criteria_of(settings)).confidence,
         viewers=settings.live.viewers,
         clock_ns=time.monotonic_ns,
     )

@@ -172,7 +172,7 @@ def _misplaced(
     if "task" not in document:
         return
     task = document["task"]
-    if task not in tables:
+    if not isinstance(task, str) or task not in tables:
         planned = " (planned, not there yet)" if task in PLANNED_TASKS else ""
         expected = " or ".join(map(repr, tables))
         yield f"task: expected {expected}, got {repr(task)[:80]}{planned}"

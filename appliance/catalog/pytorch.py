@@ -27,6 +27,8 @@ DAMAGED: Final = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
+    OverflowError,
     TypeError,
     ValueError,
 )

@@ -16,7 +16,7 @@ from appliance.catalog.card import Card
 from appliance.errors import ModelError
 from appliance.optimizer import selecting
 from appliance.optimizer.graph import Builder, first_input, producer, static_shape
-from appliance.optimizer.heads import Tensors, candidates
+from appliance.optimizer.heads import Tensors
 from appliance.tasks.detection import DetectionTable
 from appliance.values import F32
 
@@ -39,6 +39,11 @@ class Layout:
     figure_axis: int
     figures: int
     places: int
+
+
+def candidates(card: Card, available: int) -> int:
+    """K: how many rows leave the engine."""
+    return min(card.table_of(DetectionTable).candidates, available)
 
 
 def read_layout(shapes: Shapes, card: Card, *, before: int, figure_axis: int, head: str) -> Layout:

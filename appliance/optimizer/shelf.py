@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import inspect_onnx
@@ -21,6 +22,9 @@ from appliance.optimizer.measures import Limits
 from appliance.optimizer.sidecar import EngineFile
 from appliance.runtimes import BuildOptions
 from appliance.values import Precision
+
+# What a card says for people, of where its files are from, and of what is done after the engine.
+BESIDE: Final = frozenset({"title", "license", "source", "origin", "confidence"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Shelf:
         return EngineKey(
             model=card.name,
             weights_sha256=weights_sha256,
-            card_sha256=_sha256({k: v for k, v in asdict(card).items() if k != "origin"}),
+            card_sha256=_sha256(_rested_on(card)),
             rules=", ".join(f"{name} {version}" for name, version in versions.items()),
             backend=backend.name,
             backend_version=backend.version(),
@@ -114,6 +118,13 @@ def serial_of(backend: Backend) -> str:
         return backend.device().serial
     except EngineError:
         return ""  # the caller says what that means; why it is so, `appliance check` tells
+
+
+def _rested_on(card: Card) -> dict[str, Any]:
+    """What an engine and its proof rest on, of all that a card says."""
+    facts = {name: value for name, value in asdict(card).items() if name not in BESIDE}
+    facts["table"] = {k: v for k, v in facts["table"].items() if k not in BESIDE}
+    return facts
 
 
 def _sha256(document: object) -> str:

@@ -1,6 +1,6 @@
 """What counts as seen by a camera: by its settings, or by what a person has put in their place."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from appliance.pipeline.served import ServedModel
@@ -28,13 +28,17 @@ class Criteria:
             for name, threshold in self.classes.items()
         )
 
-    def lines(self, camera: str, usual: "Criteria") -> Iterator[str]:
-        """The lines that make it last for a camera, where it differs from what is usual there."""
-        of_camera = f"APPLIANCE_CAMERAS__{camera.upper()}__"
+    def lines(self, usual: "Criteria", name_of: Callable[[str], str]) -> Iterator[str]:
+        """The lines that make it last, where it differs from what is usual.
+
+        Args:
+            usual: by the settings.
+            name_of: the variable that says one of our attributes, by the attribute's name.
+        """
         if self.confidence != usual.confidence:
-            yield f"{of_camera}CONFIDENCE={self.confidence:g}"
+            yield f"{name_of('confidence')}={self.confidence:g}"
         if dict(self.classes) != dict(usual.classes):
-            yield f"{of_camera}CLASSES={self.classes_text()}"
+            yield f"{name_of('classes')}={self.classes_text()}"
 
     def thresholds(self, model: ServedModel) -> Thresholds:
         """Of the model's own classes."""
@@ -42,15 +46,3 @@ class Criteria:
 
 
 EVERYTHING = Criteria(0.0)
-
-
-def common(of_cameras: Iterable[Criteria], otherwise: Criteria) -> Criteria:
-    """What lets through all that those of the cameras do, as one.
-
-    Args:
-        of_cameras: each camera's.
-        otherwise: where there is no camera.
-    """
-    each = list(of_cameras) or [otherwise]
-    same = all(dict(one.classes) == dict(each[0].classes) for one in each)
-    return Criteria(min(one.confidence for one in each), each[0].classes if same else {})

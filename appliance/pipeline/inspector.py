@@ -153,7 +153,7 @@ class Inspector:
         Args:
             data: the file's bytes.
             model: the name of one in use.
-            confidence: score from which a detection counts.
+            confidence: score from which something counts.
             person: who asks; has one picture looked at after the other.
 
         Returns:

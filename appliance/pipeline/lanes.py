@@ -1,7 +1,7 @@
 """Cameras' frames as work: the newest of each camera, in turn."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from appliance.buffers import Lease
@@ -33,6 +33,7 @@ class Lane:
         source: the camera.
         model: the model's name.
         usual: what counts as seen, by the settings; everything where nobody says.
+        is_by_card: its confidence is what the card says of the model that serves.
         sequence: of the frame that was taken last.
         is_removed: no result of it is published any more.
     """
@@ -41,6 +42,7 @@ class Lane:
     source: FrameSource
     model: str
     usual: Criteria = EVERYTHING
+    is_by_card: bool = False
     sequence: int = 0
     is_removed: bool = False
     _judged: tuple[ServedModel, Criteria, Thresholds] | None = None
@@ -48,7 +50,10 @@ class Lane:
     def thresholds(self, model: ServedModel, criteria: Criteria) -> Thresholds:
         """Of the model's classes by these criteria; made when either is another than before."""
         if self._judged is None or self._judged[:2] != (model, criteria):
-            self._judged = model, criteria, criteria.thresholds(model)
+            least = model.table.confidence
+            by_card = self.is_by_card and criteria is self.usual
+            judging = replace(criteria, confidence=least) if by_card else criteria
+            self._judged = model, criteria, judging.thresholds(model)
         return self._judged[2]
 
 

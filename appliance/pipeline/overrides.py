@@ -6,9 +6,10 @@ did it, and the lines that would make it last.
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from appliance.errors import SettingsError
-from appliance.pipeline.criteria import Criteria, common
+from appliance.pipeline.criteria import Criteria
 from appliance.readings import OverrideReading
 
 
@@ -19,8 +20,9 @@ class Overrides:
         usual: of all cameras together, by the settings.
 
     Args:
-        usual: of each camera, by the settings.
-        otherwise: where there is no camera.
+        of_cameras: by the settings.
+        usual: of all cameras together, by the settings.
+        name_of: the variable that says an attribute of a camera's criteria, by key and attribute.
         judge_by: has the loop judge all cameras' frames so; None: by the settings.
         labels: the classes that models in use know; empty while none is known.
         wall_s: wall clock, for labels.
@@ -28,15 +30,17 @@ class Overrides:
 
     def __init__(
         self,
-        usual: Mapping[str, Criteria],
+        of_cameras: Mapping[str, Criteria],
         *,
-        otherwise: Criteria,
+        usual: Criteria,
+        name_of: Callable[[str, str], str],
         judge_by: Callable[[Criteria | None], None],
         labels: Callable[[], frozenset[str]],
         wall_s: Callable[[], float],
     ) -> None:
-        self.usual = common(usual.values(), otherwise)
-        self._of_cameras = usual
+        self.usual = usual
+        self._of_cameras = of_cameras
+        self._name_of = name_of
         self._judge_by = judge_by
         self._labels = labels
         self._wall_s = wall_s
@@ -60,9 +64,12 @@ class Overrides:
                 f"no model in use knows the class {unknown[0]!r}",
                 hint=f"Known are: {_some(sorted(known))}.",
             )
-        lines = tuple(
-            line for key, usual in self._of_cameras.items() for line in wanted.lines(key, usual)
+        every = (
+            line
+            for key, usual in self._of_cameras.items()
+            for line in wanted.lines(usual, partial(self._name_of, key))
         )
+        lines = tuple(dict.fromkeys(every))  # an old name is one line for all cameras
         if not lines:
             self.end()
             return None

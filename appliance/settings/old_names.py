@@ -14,9 +14,17 @@ def notices(settings: Settings) -> Iterator[str]:
     """A sentence for each old name that is set, with the lines that take its place."""
     for old in _set(settings):
         text = as_text(old.value(settings))
-        new = ", ".join(f"{each.name}={text}" for each in _new(settings, old))
+        new = " and ".join(f"{each.name}={text}" for each in _new(settings, old))
         if new:
             yield f"{old.name} is an old name, read until version 1.0: write {new} in its place"
+
+
+def name_in_use(settings: Settings, camera: str, field: str) -> str:
+    """The variable in which a field of a camera is said: the old name, while that is set."""
+    for old in _set(settings):
+        if old.path[-1] == field:
+            return old.name
+    return next(each.name for each in camera_variables(camera) if each.path[-1] == field)
 
 
 def contradictions(settings: Settings) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The routes behind overrides of detection.
+"""The routes behind overrides of what counts as seen.
 
 POST   api/override      {"confidence": 0.45, "classes": "person=0.5, car"}
 DELETE api/override      back to the settings

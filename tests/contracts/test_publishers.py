@@ -8,6 +8,7 @@ import pytest
 
 from appliance import publish
 from appliance.app.publishing import Publications, section_of
+from appliance.pipeline.sinks import FanOut
 from appliance.publish import Outlook, Publisher
 from appliance.publish.metrics import Metrics
 from appliance.settings import Settings, Web
@@ -138,6 +139,37 @@ def test_the_station_makes_every_publisher_that_is_there(tmp_path, monkeypatch):
     assert publications.the(Metrics).render()
     publications.stop()
     assert not keeper.is_at_work
+
+
+class Broken:
+    """A publication that fails in all that it is asked."""
+
+    def __init__(self, _section, _outlook):
+        pass
+
+    def fail(self, *_):
+        raise RuntimeError("a plug-in's own fault")
+
+    start = publish = stop = trouble = fail
+
+
+def test_a_publisher_that_fails_harms_neither_another_nor_the_station(tmp_path, monkeypatch):
+    """In whatever it is asked: the station starts, says so, feeds its watchdog and ends."""
+    found = {"broken": Publisher("broken", None, Broken), **FOUND}
+    monkeypatch.setattr(publish, "known", lambda: found)
+    publications = Publications(settings(tmp_path), OUTLOOK)
+    publications.start()
+    assert publications.troubles() == {
+        "broken": "it cannot tell how it is (RuntimeError)",
+        "metrics": "",
+    }
+    publications.stop()
+    fan_out = FanOut(publications.sinks(), clock_ns=time.monotonic_ns)
+    lease, held = counted_lease(np.zeros((4, 4, 3), np.uint8))
+    with lease:
+        fan_out.offer(result(), lease)
+    assert held() == 0
+    assert b"appliance_result_age_seconds_count" in publications.the(Metrics).render()
 
 
 def test_a_publisher_gets_its_own_section_and_no_other(tmp_path):

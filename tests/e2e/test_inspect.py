@@ -350,7 +350,7 @@ def test_an_override_acts_for_everybody_until_it_is_ended(station):
         seen.page.get_by_role("button", name="Override 0.99").click()
         rules = seen.page.locator("station-rules")
         rules.get_by_text(f"overridden by {USER}").wait_for(timeout=SETTLED_MS)
-        assert rules.get_by_text("APPLIANCE_DETECTION__CONFIDENCE=0.99").is_visible()
+        assert rules.get_by_text("APPLIANCE_CAMERAS__GATE__CONFIDENCE=0.99").is_visible()
         rules.get_by_role("button", name="End the override").click()
         until(player, "window.appliance.lastBoxes.gate === 2")
         told.wait_for(state="hidden", timeout=SETTLED_MS)
@@ -372,11 +372,11 @@ def test_classes_are_overridden_on_system_and_a_misspelt_one_is_told(station):
         rules.get_by_text("No model in use knows the class 'rde'.").wait_for(timeout=SETTLED_MS)
         classes.fill("red")
         override.click()
-        rules.get_by_text("APPLIANCE_DETECTION__CLASSES=red").wait_for(timeout=SETTLED_MS)
+        rules.get_by_text("APPLIANCE_CAMERAS__GATE__CLASSES=red").wait_for(timeout=SETTLED_MS)
         rules.get_by_role("button", name="Copy").click()
         rules.get_by_role("button", name="Copied").wait_for(timeout=SETTLED_MS)
         copied = seen.page.evaluate("navigator.clipboard.readText()")
-        assert copied == "APPLIANCE_DETECTION__CLASSES=red"
+        assert copied == "APPLIANCE_CAMERAS__GATE__CLASSES=red"
         seen.page.get_by_role("tab", name="Live").click()
         until(player, "window.appliance.lastBoxes.gate === 1")
         seen.page.get_by_role("tab", name="System").click()
@@ -396,7 +396,7 @@ def test_an_override_is_gone_after_a_restart(tmp_path):
             station.wait_until_page()
             if boxes == 0:
                 answer = Caller(station).ask(b'{"confidence": 0.99}', "/api/override")
-                assert answer.json()["lines"] == ["APPLIANCE_DETECTION__CONFIDENCE=0.99"]
+                assert answer.json()["lines"] == ["APPLIANCE_CAMERAS__GATE__CONFIDENCE=0.99"]
             with browsing(station.origin) as seen:
                 seen.sign_in(station.url, user="vera")
                 until(seen.player(), f"window.appliance.lastBoxes.gate === {boxes}")

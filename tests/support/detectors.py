@@ -14,9 +14,10 @@ from appliance.catalog.card import CARD_FILE, Card, InputCard, Layout, read_card
 from appliance.catalog.library import builtin_models_dir
 from appliance.optimizer.canonical import Canonical, canonicalize
 from appliance.optimizer.fittings import letterbox_of
+from appliance.tasks.classification import ClassificationTable
 from appliance.tasks.detection import DetectionTable
 from appliance.values import U8
-from tests.support import models
+from tests.support import bright_colors, models
 from tests.support.heads import HEADS
 from tests.support.models import FOREIGN_CARDS, constant_outputs, with_conv
 
@@ -59,6 +60,10 @@ def frames_of(clip: Path, card: Card, count: int) -> Iterator[U8]:
 
 def made_model(head: str) -> tuple[onnx.ModelProto, Card]:
     """A small model that ends as exports of this head do, and its card."""
+    if head == "classifier":
+        table = ClassificationTable(labels=bright_colors.LABELS)
+        card = replace(made_model("yolov8")[1], task="classification", head=head, table=table)
+        return MADE[head](), card
     card = Card(
         name="made",
         title="Made",
@@ -80,6 +85,7 @@ def _shares(*shape: int) -> NDArray[np.float64]:
 
 
 MADE: dict[str, Callable[[], onnx.ModelProto]] = {
+    "classifier": lambda: bright_colors.network(SIDE),
     "centernet": lambda: models.bright_spots(SIDE),
     "end_to_end": lambda: constant_outputs({"output0": _shares(1, 50, 6)}, (SIDE, SIDE)),
     "fastestdet": lambda: with_conv(

@@ -100,6 +100,13 @@ SETTINGS = (Row("APPLIANCE_MODEL", "bright-spots", "environment", is_default=Fal
 
 LIMITS = Limits(megapixels=40, size_mb=10)
 USUAL = Criteria(0.3)
+
+
+def variable_of(camera: str, field: str) -> str:
+    """As without old names."""
+    return f"APPLIANCE_CAMERAS__{camera}__{field}".upper()
+
+
 LANGUAGES = Languages()
 ENGLISH_TEXTS = LANGUAGES.all()[ENGLISH]
 
@@ -280,7 +287,8 @@ def make_web(
         overriding=Overriding(
             Overrides(
                 {"gate": USUAL},
-                otherwise=USUAL,
+                usual=USUAL,
+                name_of=variable_of,
                 judge_by=judge_by,
                 labels=frozenset,
                 wall_s=lambda: NOW_S,

@@ -146,6 +146,16 @@ def test_limits_of_another_task_are_nobodys_business(workshop):
     assert other.key(workshop.card, workshop.weights, workshop.backend) == key
 
 
+def test_what_a_card_says_for_people_and_of_what_counts_is_in_no_key(workshop):
+    """Nobody waits for an engine to be built again because a title or a threshold was changed."""
+    key = workshop.shelf.key(workshop.card, workshop.weights, workshop.backend)
+    card = replace(workshop.card, title="Other words", license="BSD", source="elsewhere")
+    shown = replace(card, table=replace(card.table, confidence=0.7))
+    assert workshop.shelf.key(shown, workshop.weights, workshop.backend) == key
+    judged = replace(card, table=replace(card.table, iou=0.7))
+    assert workshop.shelf.key(judged, workshop.weights, workshop.backend) != key
+
+
 def test_beside_the_engine_lies_its_report_and_nothing_else(workshop):
     """Engine, sidecar, and the report for people and for programs."""
     made = workshop.build()

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,21 @@ def test_cameras_of_one_model_have_thresholds_of_their_own(bench):
     assert [bench.counts(key, 128) for key in ("door", "gate")] == [1, 1]
     bench.loop.judge_by(None)
     assert [bench.counts(key, 128) for key in ("door", "gate")] == [0, 1]
+
+
+def test_a_camera_without_a_threshold_has_that_of_the_model_that_serves_it_now(bench):
+    """Of another card it is another one, from the first frame on."""
+    camera = bench.cameras["door"] = PaintedCamera()
+    camera.on_publish = bench.loop.wake
+    bench.loop.add(Lane("door", camera, "m", Criteria(0.9), is_by_card=True))
+    for confidence, counts in ((0.2, 1), (0.8, 0)):
+        model = served("m", LevelEngine())
+        model.table = replace(model.table, confidence=confidence)
+        bench.loop.install(model)
+        wait_until(lambda made=model: bench.loop.engines.serving().get("m") is made)
+        assert bench.counts("door", 128) == counts
+    bench.loop.judge_by(Criteria(0.4))
+    assert bench.counts("door", 128) == 1
 
 
 def test_a_camera_that_leaves_is_seen_no_more_and_a_frame_in_flight_is_given_back(bench):

@@ -3,6 +3,7 @@
 import pytest
 
 from appliance.settings import SettingsProblems, load, old_name_notices
+from appliance.settings.old_names import name_in_use
 
 CAMERAS = {"CAMERAS__DOOR__URL": "rtsp://192.0.2.1/", "CAMERAS__YARD__URL": "rtsp://192.0.2.2/"}
 
@@ -26,11 +27,11 @@ def test_an_old_name_holds_for_every_camera_that_says_nothing_of_it(read):
 
 
 def test_an_old_name_is_told_with_the_lines_that_take_its_place(read):
-    """They can be copied as they stand."""
+    """Each can be copied."""
     told = list(old_name_notices(read(DETECTION__CLASSES="person=0.7, car")))
     assert told == [
         "APPLIANCE_DETECTION__CLASSES is an old name, read until version 1.0: write "
-        "APPLIANCE_CAMERAS__DOOR__CLASSES=person=0.7, car, "
+        "APPLIANCE_CAMERAS__DOOR__CLASSES=person=0.7, car and "
         "APPLIANCE_CAMERAS__YARD__CLASSES=person=0.7, car in its place"
     ]
     new = {"CAMERAS__DOOR__CLASSES": "person=0.7, car", "CAMERAS__YARD__CLASSES": "person=0.7, car"}
@@ -53,3 +54,10 @@ def test_an_old_name_beside_a_new_one_is_a_mistake(read, name, text):
     (problem,) = caught.value.problems
     assert problem.variable == f"APPLIANCE_DETECTION__{name}"
     assert f"APPLIANCE_CAMERAS__DOOR__{name}, which is set as well" in problem.problem
+
+
+def test_while_an_old_name_is_set_it_is_the_one_to_change(read):
+    """Beside it the new one would be a mistake."""
+    settings = read(DETECTION__CONFIDENCE="0.5")
+    assert name_in_use(settings, "door", "confidence") == "APPLIANCE_DETECTION__CONFIDENCE"
+    assert name_in_use(settings, "door", "classes") == "APPLIANCE_CAMERAS__DOOR__CLASSES"

@@ -1,15 +1,18 @@
 """What people put in the place of the settings of detection, until the next start."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import SettingsError
-from appliance.pipeline.criteria import Criteria, common
+from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.overrides import Overrides
 from appliance.settings.forms import parse_class_map
 from tests.support.fakes import LevelEngine, served
+from tests.support.web import variable_of
 
 USUAL = Criteria(0.3)
 CONFIDENCE, CLASSES = "APPLIANCE_CAMERAS__DOOR__CONFIDENCE", "APPLIANCE_CAMERAS__DOOR__CLASSES"
@@ -22,7 +25,8 @@ class Bench:
         self.judged = []
         self.overrides = Overrides(
             {"door": usual, **others},
-            otherwise=USUAL,
+            usual=USUAL,
+            name_of=variable_of,
             judge_by=self.judged.append,
             labels=lambda: frozenset(labels),
             wall_s=lambda: 1000.0,
@@ -54,18 +58,13 @@ def test_each_camera_whose_settings_differ_needs_its_own_lines():
     )
 
 
-@pytest.mark.parametrize(
-    ("of_cameras", "expected"),
-    [
-        ([], USUAL),
-        ([Criteria(0.6), Criteria(0.5)], Criteria(0.5)),
-        ([Criteria(0.6, {"car": None})] * 2, Criteria(0.6, {"car": None})),
-        ([Criteria(0.6, {"car": None}), Criteria(0.5)], Criteria(0.5)),
-    ],
-)
-def test_what_all_cameras_have_in_common_hides_nothing_of_any(of_cameras, expected):
-    """It is what the page begins with, where one field stands for all cameras."""
-    assert common(of_cameras, USUAL) == expected
+def test_an_old_name_is_one_line_for_all_cameras():
+    """While it is set, it is the one to change; see appliance/settings/old_names.py."""
+    one = Bench(yard=USUAL)
+    one.overrides._name_of = lambda _camera, field: f"APPLIANCE_DETECTION__{field}".upper()
+    assert one.overrides.set(Criteria(0.6), "otto").lines == (
+        "APPLIANCE_DETECTION__CONFIDENCE=0.6",
+    )
 
 
 def test_what_the_settings_say_is_no_override():
@@ -119,6 +118,6 @@ def test_the_lines_mean_what_acts(confidence, classes):
     """Set as variables, they give the very same thresholds."""
     wanted = Criteria(confidence, classes)
     assert parse_class_map(wanted.classes_text()) == classes
-    said = dict(line.split("=", 1) for line in wanted.lines("door", USUAL))
+    said = dict(line.split("=", 1) for line in wanted.lines(USUAL, partial(variable_of, "door")))
     assert float(said.get(CONFIDENCE, 0.3)) == confidence
     assert parse_class_map(said.get(CLASSES, "")) == classes

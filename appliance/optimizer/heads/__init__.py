@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from appliance.catalog.card import Card
 from appliance.catalog.inspection import Inspection, TensorInfo
 from appliance.errors import ModelError
-from appliance.tasks.detection import DetectionTable
 
 Tensors = Mapping[str, NDArray[Any]]
 
-TOP_K_LIMIT = 3840  # TensorRT's largest TopK
 MASKED = -1.0e4  # a logit whose sigmoid is exactly 0 in fp32
 
 
@@ -45,11 +43,6 @@ class Head:
     build: Callable[[ir.Model, Card], Mapping[str, ir.Value]]
     decode: Callable[[Tensors, Card, Inspection], Tensors]
     classes: Callable[[Mapping[str, tuple[int, ...]], Card], int]
-
-
-def candidates(card: Card, available: int) -> int:
-    """K: how many rows leave the engine."""
-    return min(card.table_of(DetectionTable).candidates, available, TOP_K_LIMIT)
 
 
 def class_count(head: Head, outputs: Iterable[TensorInfo], card: Card) -> int:

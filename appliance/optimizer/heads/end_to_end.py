@@ -16,7 +16,7 @@ from appliance.errors import ModelError
 from appliance.optimizer import choosing
 from appliance.optimizer.choosing import Shapes, Table
 from appliance.optimizer.graph import Builder
-from appliance.optimizer.heads import Head, Tensors, candidates
+from appliance.optimizer.heads import Head, Tensors
 
 VERSION: Final = 1  # the rule, in graph and twin
 NAME, BOX, FIGURES = "end_to_end", 4, 6
@@ -35,7 +35,7 @@ def build(model: ir.Model, card: Card) -> Mapping[str, ir.Value]:
     """Sort by score, and cut to K."""
     name, count = _output(choosing.shapes_of(model))
     table = Table(next(value for value in model.graph.outputs if value.name == name), 2)
-    count = candidates(card, count)
+    count = choosing.candidates(card, count)
     graph = Builder(model.graph, "head")
     column = table.part(graph, BOX, BOX + 1)
     scores, places = graph.top_k(column.best(graph), count)
@@ -54,7 +54,7 @@ def decode(outputs: Tensors, card: Card, _file: Inspection) -> Tensors:
     """The same rule in numpy, on the foreign model's finished output."""
     name, count = _output(choosing.array_shapes(outputs))
     table = outputs[name][0]
-    best = table[np.argsort(-table[:, BOX], kind="stable")[: candidates(card, count)]]
+    best = table[np.argsort(-table[:, BOX], kind="stable")[: choosing.candidates(card, count)]]
     return choosing.rows(best[:, :BOX], np.maximum(best[:, BOX], 0), best[:, BOX + 1].astype(int))
 
 
