@@ -192,7 +192,7 @@ def real(tmp_path_factory, efficientnet, cat):
         APPLIANCE_MODEL="efficientnet-lite0",
         APPLIANCE_CAMERAS__SOFA__URL=str(clip),
         APPLIANCE_CAMERAS__SOFA__NAME="Sofa",
-        APPLIANCE_DETECTION__CONFIDENCE="0.1",
+        APPLIANCE_CAMERAS__SOFA__CONFIDENCE="0.1",
     )
     command = [sys.executable, "-m", "appliance", "build", "efficientnet-lite0", "--frames", clip]
     subprocess.run(command, env=environ, check=True)

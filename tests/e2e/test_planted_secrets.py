@@ -36,8 +36,8 @@ PATHS = (
     *("/login", "/", "/player", "/ca.crt", "/api/health"),
     *("/static/public/theme.js", "/static/player/stage.js"),
     *("/ui/", "/ui/de", "/ui/config", "/ui/theme.css"),
-    *(f"/engines/{MODEL}/report", "/api/support-bundle"),
-    *("/api/cameras/gate/snapshot", "/api/cameras/gate/picture"),
+    *(f"/api/system/reports/{MODEL}", "/api/system/support-bundle"),
+    *("/api/cameras/gate/snapshot", "/api/inspect/cameras/gate"),
 )
 OF_MACHINES = ("/metrics", "/api/ready")
 OF_GRADIO_ALONE = ("/ui/assets/x", "/ui/gradio_api/heartbeat/x", "/ui/gradio_api/queue/data")
@@ -202,7 +202,7 @@ def test_the_station_did_and_said_what_might_have_told_a_secret(heard):
     assert "appliance build" in heard["command lines"].replace("-m appliance", "appliance")
     assert "appliance.pictures.worker" in heard["command lines"]
     assert "refuses the user name or password" in heard["log"]
-    for place in ("check", "page's events", "/api/support-bundle"):
+    for place in ("check", "page's events", "/api/system/support-bundle"):
         missing = [name for name in TEXTS if name not in heard[place]]
         assert missing == [], place
     assert "appliance_ready 1.0" in heard["/metrics"]
