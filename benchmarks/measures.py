@@ -62,7 +62,7 @@ def overhead(inputs: Inputs, cache: Path) -> list[Row]:
     ways = _in_turn(("original", "canonical", "plain", "product"), cache, threads=1)
     cpu = {way: figures["cpu_ms"] for way, figures in ways.items()}
     ours, theirs = cpu["product"] - cpu["canonical"], cpu["plain"] - cpu["original"]
-    return [at_most("non-inference CPU / that of a plain loop", ours / theirs, 0.6, **cpu)]
+    return [at_most("non-inference CPU / that of a plain loop", ours / theirs, 0.6, unit="", **cpu)]
 
 
 def _in_turn(
@@ -96,7 +96,9 @@ def age(inputs: Inputs, cache: Path) -> list[Row]:
         figures = age_of_results(inputs, cache, cameras)
         bound = (cameras * figures["inference_ms"] + figures["period_ms"]) * 1.1
         ratio = figures["p99_ms"] / bound
-        rows.append(at_most(f"age p99 / its bound, {cameras} cameras", ratio, 1.0, **figures))
+        rows.append(
+            at_most(f"age p99 / its bound, {cameras} cameras", ratio, 1.0, unit="", **figures)
+        )
     return rows
 
 

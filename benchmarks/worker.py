@@ -21,7 +21,9 @@ from appliance.app.pipeline import camera_spec
 from appliance.capture.camera import Camera
 from appliance.capture.sources.file import SOURCE
 from appliance.capture.timing import Timing
+from appliance.catalog.inspection import inspect_onnx
 from appliance.engines.cpu import ENGINE
+from appliance.errors import ApplianceError
 from appliance.optimizer import heads
 from appliance.optimizer.canonical import canonicalize
 from appliance.optimizer.fittings import letterbox_of
@@ -99,7 +101,7 @@ def plain(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
     name, outputs = session.get_inputs()[0].name, [o.name for o in session.get_outputs()]
     video = cv2.VideoCapture(str(inputs.clip_720p))
     width, height = inputs.card.input.size_wh
-    head = _head(inputs)
+    head, file = _head(inputs), inspect_onnx(inputs.weights)
 
     def step() -> None:
         there, frame = video.read()
@@ -112,7 +114,7 @@ def plain(inputs: Inputs, args: argparse.Namespace) -> dict[str, float]:
         top, left = (height - size[1]) // 2, (width - size[0]) // 2
         canvas[top : top + size[1], left : left + size[0]] = cv2.resize(frame, size)
         raw = session.run(outputs, {name: _prepared(canvas, inputs)})
-        head.decode(dict(zip(outputs, raw, strict=True)), inputs.card)
+        head.decode(dict(zip(outputs, raw, strict=True)), inputs.card, file)
 
     return measure(step, args.seconds)
 
@@ -167,8 +169,8 @@ def _head(inputs: Inputs) -> Head:
     return plugins(heads, "HEAD", Head)[inputs.card.head]
 
 
-def _raise(model: str, error: Exception) -> None:
-    raise RuntimeError(model) from error
+def _raise(model: ServedModel | None, error: ApplianceError) -> None:
+    raise RuntimeError(model.name if model else "") from error
 
 
 def _engine(inputs: Inputs, args: argparse.Namespace) -> Any:  # noqa: ANN401
