@@ -104,14 +104,25 @@ class BuildChild:
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="backslashreplace",
+                start_new_session=True,  # all that it starts is one group, and ends with it
             )
             self._child = child
+        Thread(target=_end_group, args=(child,), name="build-group", daemon=True).start()
         os.setpriority(os.PRIO_PROCESS, child.pid, PRIORITY)
         try:
             Path(f"/proc/{child.pid}/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
         except OSError as error:  # it has ended already, or the sandbox forbids it
             logger.warning("build: the kernel may end the station in its place: {}", error)
         return child
+
+
+def _end_group(child: "subprocess.Popen[str]") -> None:
+    """What a child has left running ends with it: else it would hold the child's output open."""
+    child.wait()
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it has left nothing
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

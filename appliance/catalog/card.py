@@ -199,7 +199,7 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror}",
             hint=f"put a {CARD_FILE} into the model's folder",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number's length
         raise ModelError(f"{path}: not a TOML file: {error}", hint="correct the card") from error
 
 
@@ -248,7 +248,7 @@ def _with_labels(table: Table, task: str, path: Path) -> Table:
             f"{path}: {task}.labels: expected labels or labels_file, got both",
             hint="remove one of them from the model's card",
         )
-    if PurePosixPath(given).name != given or given == "..":
+    if PurePosixPath(given).name != given or given in {"", ".."} or not given.isprintable():
         raise ModelError(
             f"{path}: {task}.labels_file: expected a file name, got {given!r}",
             hint="put the file into the model's folder",

@@ -182,7 +182,9 @@ def _ends(graph: onnx.GraphProto) -> dict[str, str]:
     ends = {}
     for value in graph.output:
         node = makers.get(value.name)
-        while node is not None and node.op_type in MOVING and node.input:
+        for _ in graph.node:  # no further: a damaged graph may lead back to itself
+            if node is None or node.op_type not in MOVING or not node.input:
+                break
             node = makers.get(node.input[0])
         is_own = node is not None and node.domain in {"", "ai.onnx"}
         ends[value.name] = node.op_type if node is not None and is_own else ""

@@ -10,6 +10,7 @@ from typing import Final
 
 from appliance.catalog.files import open_plain
 from appliance.errors import ModelError
+from appliance.redaction import one_line
 
 MAX_TEXT_BYTES: Final = 256 * 1024
 MAX_LABELS: Final = 65_536
@@ -54,14 +55,17 @@ class Labels:
 def choose_labels(
     *, operator: Sequence[str], card: Sequence[str], embedded: Sequence[str]
 ) -> Labels:
-    """The first that names anything: a person on site knows best, a file's metadata least."""
+    """The first that names anything: a person on site knows best, a file's metadata least.
+
+    Letters that cannot be shown are escaped: names go into lines of settings and of the log.
+    """
     for names, source in (
         (operator, LabelSource.OPERATOR),
         (card, LabelSource.CARD),
         (embedded, LabelSource.FILE),
     ):
         if names:
-            return Labels(tuple(names), source)
+            return Labels(tuple(map(one_line, names)), source)
     return Labels((), LabelSource.NONE)
 
 

@@ -6,6 +6,7 @@ storage as its length and its numbers. A pickle may name any function and have i
 nothing is found but what describes a tensor, and of that not PyTorch's own.
 """
 
+import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -62,7 +63,8 @@ class _Tensor:
         numbers = storages[self.storage[0]]
         steps = zip(self.shape, self.strides, strict=True)
         last = self.offset + sum((size - 1) * stride for size, stride in steps)
-        if min(self.offset, *self.shape, *self.strides, 0) < 0 or last >= len(numbers):
+        is_inside = min(self.offset, *self.shape, *self.strides, 0) >= 0 and last < len(numbers)
+        if not is_inside or math.prod(self.shape) > len(numbers):
             raise ModelError("weights: a tensor reaches beyond its storage", hint=HINT)
         strides = [stride * numbers.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides)
@@ -81,7 +83,8 @@ class _Describing(pickle.Unpickler):
                 return _tensor
             case "torch", _ if name in DTYPES:
                 return DTYPES[name]
-        raise ModelError(f"weights: expected tensors alone, got {module}.{name}", hint=HINT)
+        named = repr(f"{module}.{name}")[:80]
+        raise ModelError(f"weights: expected tensors alone, got {named}", hint=HINT)
 
     @override
     def persistent_load(self, pid: Any, /) -> tuple[str, np.dtype[Any]]:

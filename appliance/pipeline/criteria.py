@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from appliance.pipeline.served import ServedModel
+from appliance.settings.fields import as_text
 from appliance.tasks import Thresholds
 
 Classes = Mapping[str, float | None]
@@ -23,10 +24,7 @@ class Criteria:
 
     def classes_text(self) -> str:
         """As a variable holds it."""
-        return ", ".join(
-            name if threshold is None else f"{name}={threshold:g}"
-            for name, threshold in self.classes.items()
-        )
+        return as_text(self.classes)
 
     def lines(self, usual: "Criteria", name_of: Callable[[str], str]) -> Iterator[str]:
         """The lines that make it last, where it differs from what is usual.

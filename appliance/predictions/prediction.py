@@ -26,5 +26,5 @@ class Prediction(Protocol):
 
 def class_names(class_ids: Sequence[int], labels: Sequence[str]) -> list[str]:
     """The class name of each id; an id without one is shown as such."""
-    known = dict(enumerate(labels))
-    return [known.get(class_id) or f"class_{class_id}" for class_id in class_ids]
+    count = len(labels)
+    return [(0 <= each < count and labels[each]) or f"class_{each}" for each in class_ids]

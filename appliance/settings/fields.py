@@ -3,6 +3,8 @@
 Everything that speaks of settings (messages, the documentation, the System page) reads these.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,6 +12,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+
+_NEEDS_JSON = re.compile(r"[,=\n]|^[\[{\"']")  # what a plain list would take apart
 
 
 class Section(BaseModel):
@@ -125,6 +129,8 @@ def as_text(value: object) -> str:
             return "on" if value else "off"
         case float():
             return f"{value:g}"
+        case Mapping() if any(map(_NEEDS_JSON.search, value)):
+            return json.dumps(dict(value), ensure_ascii=False)
         case Mapping():
             return ", ".join(
                 name if item is None else f"{name}={as_text(item)}" for name, item in value.items()

@@ -133,6 +133,8 @@ def _class_item(item: str) -> tuple[str, float | None]:
 def _checked_classes(pairs: list[tuple[str, float | None]]) -> Mapping[str, float | None]:
     if any(not name for name, _ in pairs):
         raise ValueError("has a threshold without a class")
+    if any(not name.isprintable() for name, _ in pairs):
+        raise ValueError("has a class with letters that cannot be shown")
     if any(threshold is not None and not 0 <= threshold <= 1 for _, threshold in pairs):
         raise ValueError("has a threshold that is not within 0..1")
     if any(count > 1 for count in Counter(name for name, _ in pairs).values()):

@@ -34,6 +34,21 @@ class GuardedBlocks(gr.Blocks):
             self._least.setdefault(made, least)
 
     @override
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> Any:
+        """Before any handler, and for everybody: no page of ours sends more than plain values.
+
+        Gradio would take an object for a file, and fetch it from wherever it says it is.
+
+        Raises:
+            gr.Error: there is an object among them.
+        """
+        if any(isinstance(each, dict | list) for each in inputs):
+            raise gr.Error("The page takes plain values alone.", print_exception=False)
+        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+
+    @override
     async def call_function(
         self,
         block_fn: Any,

@@ -178,7 +178,7 @@ def test_the_folder_names_the_model(card_file):
     assert "expected a-z, 0-9 and -" in refusal(card_file(SMALLEST, folder="My Model"))
 
 
-@pytest.mark.parametrize("text", ["title = ", "title = 'a'\ntitle = 'b'"])
+@pytest.mark.parametrize("text", ["title = ", "title = 'a'\ntitle = 'b'", f"line = {'9' * 5000}"])
 def test_broken_toml_is_one_line(card_file, text):
     """A card that is not TOML is refused in one line that says where."""
     assert "not a TOML file" in refusal(card_file(text))
@@ -197,7 +197,9 @@ def test_labels_may_lie_in_a_file_beside_the_card(card_file):
     assert read_card(path).table.labels == ("person", "car")
 
 
-@pytest.mark.parametrize("outside", ["../names.txt", "/etc/hostname", "a/b.txt", ".."])
+@pytest.mark.parametrize(
+    "outside", ["../names.txt", "/etc/hostname", "a/b.txt", "..", "", "a\\u0000"]
+)
 def test_a_label_file_stays_in_the_folder(card_file, outside):
     """A labels_file that leaves the card's folder is refused before it is read."""
     path = card_file(SMALLEST + f'[detection]\nlabels_file = "{outside}"\n')

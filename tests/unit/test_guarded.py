@@ -71,3 +71,29 @@ def test_a_handler_without_outputs_is_refused_as_well():
     assert done == []
     call(blocks, function, [], "ada")
     assert done == [1]
+
+
+@pytest.mark.parametrize("user", ["vera", "ada"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_address_that_is_sent_for_a_file_is_never_fetched(monkeypatch, user, wrapped):
+    """Gradio takes an object for a file; no page of ours sends one, whoever asks."""
+    import gradio as gr
+    from gradio import processing_utils
+
+    fetched = []
+    monkeypatch.setattr(
+        processing_utils, "async_ssrf_protected_download", lambda *args: fetched.append(args)
+    )
+
+    async def make():
+        with GuardedBlocks(may, analytics_enabled=False) as blocks, blocks.handlers_for(Role.ADMIN):
+            box = gr.Textbox()
+            box.change(lambda text: text, inputs=box, outputs=box)
+        return blocks
+
+    blocks = asyncio.run(make())
+    (function,) = blocks.fns.values()
+    file = {"path": "http://192.0.2.1/x", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(gr.Error, match="plain values"):
+        call(blocks, function, [[file] if wrapped else file], user)
+    assert fetched == []

@@ -236,3 +236,17 @@ def test_embedded_names_never_stop_a_model(save, names, expected, warnings):
     assert seen.names == expected
     assert len(seen.warnings) == warnings
     assert not Path("trap").exists()
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_graph_that_leads_back_to_itself_is_read_to_an_end(save, length):
+    """Operators that only move values, in a ring: nothing waits for the end of it."""
+    names = [f"t{index}" for index in range(length)]
+    nodes = [
+        helper.make_node("Identity", [names[index - 1]], [name]) for index, name in enumerate(names)
+    ]
+    made = model()
+    del made.graph.node[:], made.graph.output[:]
+    made.graph.node.extend(nodes)
+    made.graph.output.append(helper.make_tensor_value_info(names[0], TensorProto.FLOAT, [1, 3]))
+    assert inspect_onnx(save(made)).ends in ({names[0]: "Identity"}, {names[0]: ""})

@@ -16,7 +16,7 @@ from tests.support.web import variable_of
 
 USUAL = Criteria(0.3)
 CONFIDENCE, CLASSES = "APPLIANCE_CAMERAS__DOOR__CONFIDENCE", "APPLIANCE_CAMERAS__DOOR__CLASSES"
-NAMES = st.text("abcdefgh -_", min_size=1).map(str.strip).filter(bool)
+NAMES = st.text("abcdefgh -_,=[{\"'", min_size=1).map(str.strip).filter(bool)
 THRESHOLDS = st.none() | st.integers(0, 100).map(lambda percent: percent / 100)
 
 

@@ -371,6 +371,7 @@ def test_a_password_may_begin_and_end_with_a_quote(read, tmp_path, written):
         ("DETECTION__CLASSES", "person=2"),
         ("DETECTION__CLASSES", "person,person"),
         ("DETECTION__CLASSES", "=0.5"),
+        ("DETECTION__CLASSES", '{"person": null, "x\\nAPPLIANCE_MODEL=y": 0.5}'),
         ("DETECTION__CLASSES", '{"person": "x"}'),
         ("DETECTION__CLASSES", '{"person": 0.5'),
         ("MODEL", "../secrets"),

@@ -103,8 +103,9 @@ def _ending(value: ir.Value, card: Card) -> Ending:
 
 
 def _read(value: ir.Value) -> Ending:
-    node = value.producer()
-    while node is not None and node.op_type in MOVING:
+    node, seen = value.producer(), set[ir.Node]()
+    while node is not None and node.op_type in MOVING and node not in seen:
+        seen.add(node)
         node = first_input(node).producer()
     last = node.op_type if node is not None else ""
     if last == "Softmax" or (node is not None and _is_softmax(node)):
