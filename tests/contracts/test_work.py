@@ -8,7 +8,8 @@ import pytest
 
 from appliance.errors import EngineError
 from appliance.pipeline.asked import Asked
-from appliance.pipeline.lanes import Frame, Lane
+from appliance.pipeline.criteria import EVERYTHING
+from appliance.pipeline.lanes import Lane, Lanes
 from appliance.pipeline.work import Inference, Urgency
 from tests.support.fakes import LevelEngine, PaintedCamera, served
 from tests.support.timed import TimedWork
@@ -32,14 +33,15 @@ class Rig:
         def publish(_result, _lease):
             self.ended.append("finished")
 
-        return Frame(lane, self.camera.take(), publish, lambda: 0)
+        lanes = Lanes([lane], on_result=publish, clock_ns=lambda: 0)
+        return lanes.next(lambda _model: True)
 
     def asked(self):
         picture = np.full((32, 32, 3), 7, np.uint8)
         fitted, fit = self.model.letterbox.fitted(picture)
         answer = Future()
         answer.add_done_callback(lambda it: self.ended.append(it.exception() or "finished"))
-        return Asked(self.model, fitted, fit, self.model.thresholds, 0, answer)
+        return Asked(self.model, fitted, fit, EVERYTHING.thresholds(self.model), 0, answer)
 
     def background(self):
         return TimedWork("m", Urgency.BACKGROUND, 7, Counter())
