@@ -10,11 +10,12 @@ import pytest
 
 from appliance.errors import EngineError, EngineStuckError
 from appliance.pipeline import engine_table
-from appliance.pipeline.engine_table import FAILURE_PAUSE_S, LONGEST_PAUSE_S, Pause
+from appliance.pipeline.engine_table import FAILURE_PAUSE_S, LONGEST_PAUSE_S, EngineTable, Pause
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import TELLING_S, Loop
 from appliance.pipeline.served import ServedModel
+from appliance.pipeline.shares import Shares
 from appliance.pipeline.work import Urgency
 from tests.support.fakes import Clock, served, wait_until
 from tests.support.timed import EndlessCamera, TimedEngine, TimedWork
@@ -212,6 +213,19 @@ def test_an_engine_that_is_not_asked_is_well(bench):
         one.loop.remove(f"good{number}")
     wait_until(lambda: one.loop.engines.silences_s()["other"] > 0.6)
     assert one.loop._heartbeat.age_s() < 0.5
+
+
+def test_only_an_engine_that_is_there_can_be_ready_for_work():
+    """A row whose engine was withdrawn works for nobody, whatever else is well with it."""
+    table = EngineTable(Shares(), Clock())
+    for name in ("kept", "other"):
+        table.install(served(name, TimedEngine()))
+    row = table.get("kept")
+    frame = TimedWork("kept", Urgency.LIVE, LEVEL, Counter())
+    row.submit(frame, row.serving, is_charged=False)
+    assert table.beat()
+    table.withdraw("other")
+    assert not table.beat()
 
 
 def test_a_model_without_an_engine_does_not_keep_the_station_alive(bench):
