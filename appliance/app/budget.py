@@ -1,5 +1,6 @@
 """The memory that all engines together may take of the devices that they run on."""
 
+import threading
 from collections.abc import Mapping
 
 from appliance.engines import Backend
@@ -10,7 +11,7 @@ SETTING = "APPLIANCE_ENGINE__MEMORY_MB"
 
 
 class Budget:
-    """Grants memory to engines before they are loaded; used by one thread.
+    """Grants memory to engines before they are loaded, and takes it back; from any thread.
 
     Args:
         limit_mb: MiB of one device for all engines on it; 0 is what is free when asked.
@@ -19,6 +20,7 @@ class Budget:
     def __init__(self, limit_mb: int) -> None:
         self._limit_bytes = limit_mb * MIB
         self._granted: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
 
     def grant(self, model: str, backend: Backend, needed_bytes: int) -> None:
         """Note what an engine is about to take; a model's engine takes the place of its old one.
@@ -47,14 +49,21 @@ class Budget:
                 f"{_mb(device.memory_free_bytes)} of {_mb(device.memory_bytes)} MB are free",
                 hint="Use fewer or smaller models, or end what else uses this memory.",
             )
-        self._granted[model, device.serial] = needed_bytes
+        with self._lock:
+            self._granted[model, device.serial] = needed_bytes
+
+    def release(self, model: str) -> None:
+        """A model's engines are gone, whatever they ran on."""
+        with self._lock:
+            self._granted = {key: size for key, size in self._granted.items() if key[0] != model}
 
     def _others(self, model: str, serial: str) -> Mapping[str, int]:
-        return {
-            name: size
-            for (name, place), size in self._granted.items()
-            if place == serial and name != model
-        }
+        with self._lock:
+            return {
+                name: size
+                for (name, place), size in self._granted.items()
+                if place == serial and name != model
+            }
 
 
 def _mb(size_bytes: int) -> str:

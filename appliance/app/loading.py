@@ -4,18 +4,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from loguru import logger
+
 from appliance import tasks
 from appliance.app.budget import Budget
 from appliance.catalog.card import Card
 from appliance.catalog.labels import Labels
-from appliance.engines import Backend
+from appliance.engines import Backend, Engine
+from appliance.errors import EngineError
 from appliance.optimizer.fittings import letterbox_of
 from appliance.optimizer.sidecar import EngineFile, file_sha256
+from appliance.pipeline.closing import CLOSING_S, Closing
 from appliance.pipeline.served import PATIENCE_S, ServedModel
 from appliance.resources import cores
 from appliance.runtimes import EngineOptions
 from appliance.settings import Settings
 
+FIRST_RUN_S = 120.0  # for so long an engine may be at its first run, which nobody waits for
 SLOWER = 5  # times the first run: for so long a single picture may keep a slow engine
 
 
@@ -74,8 +79,9 @@ class Loader:
         return served
 
     def forget(self, name: str) -> None:
-        """What was loaded last for this model serves no more."""
+        """What was loaded last for this model serves no more; from any thread."""
         self._last.pop(name, None)
+        self._budget.release(name)
 
     def _loaded(self, model: Model, backend: Backend, found: EngineFile) -> ServedModel:
         name, asked = model.card.name, self._settings.engine
@@ -88,12 +94,13 @@ class Loader:
             engines=self._models,
         )
         engine = backend.load(found.path, found.contract, options)
-        began_s = time.monotonic()
-        for slot in engine.slots:  # the first run allocates: do it before a frame waits
-            engine.submit(slot)
-        for slot in engine.slots:
-            engine.wait(slot)
-        warm_s = time.monotonic() - began_s
+        try:
+            warm_s = _first_run(engine)
+        except BaseException:  # its end may take long, where its run has not ended
+            closing = Closing(engine, lambda error: _not_closed(name, error))
+            closing.start()
+            closing.join(CLOSING_S)
+            raise
         labels = model.labels.names
         return ServedModel(
             name,
@@ -104,6 +111,29 @@ class Loader:
             labels,
             patience_s=max(PATIENCE_S, SLOWER * warm_s),
         )
+
+
+def _first_run(engine: Engine) -> float:
+    """Let it allocate what it needs, before a frame waits for it; seconds.
+
+    Raises:
+        EngineError: it fails, or takes longer than any engine that is of use.
+    """
+    began_s = time.monotonic()
+    for slot in engine.slots:
+        engine.submit(slot)
+    for slot in engine.slots:
+        if not engine.wait(slot, max(0.0, began_s + FIRST_RUN_S - time.monotonic())):
+            raise EngineError(
+                f"its first run takes longer than {FIRST_RUN_S:.0f} s",
+                hint="Look at the log, or use a smaller model.",
+            )
+    return time.monotonic() - began_s
+
+
+def _not_closed(name: str, error: Exception) -> None:
+    say = logger.bind(model=name).opt(exception=error)
+    say.error("engine: it could not be used, and it could not be closed")
 
 
 def frames_at_once(settings: Settings, models: int) -> int:

@@ -66,6 +66,10 @@ class Preparer:
         """Whether files that gave no engine have changed since, so that another try is worth it."""
         return name in self._bad and self._bad[name] != self._stamp(name)
 
+    def forget(self, name: str) -> None:
+        """See `appliance.pipeline.engine_room.Preparing`."""
+        self._loader.forget(name)
+
     def _stamp(self, name: str) -> _Stamp:
         """Tells the files of a person's model from others of these names."""
         files = [path for path in (self._models / name).glob("*") if path.is_file()]
@@ -122,7 +126,6 @@ class Preparer:
                 missed.append(EngineError(f"{backend.title}: {error}", hint=error.hint))
             else:
                 return
-        self._loader.forget(name)
         raise EngineError(_told(missed) or f"{name}: nothing here runs it", hint=_hint(missed))
 
     def stop(self) -> None:

@@ -72,6 +72,9 @@ class Preparing(Protocol):
     def is_changed(self, name: str) -> bool:
         """Whether files that gave no engine of their own are others now."""
 
+    def forget(self, name: str) -> None:
+        """What was prepared for this model last serves no more; called from any thread."""
+
 
 class EngineRoom(Worker):
     """Prepares models in the order given, and again where an engine is given up.
@@ -134,7 +137,12 @@ class EngineRoom(Worker):
         """Let a model be in use no more; one that is being brought up goes as soon as it came."""
         with self._changed:
             self._places = {name: each for name, each in self._places.items() if name != model}
-            self._withdraw(model)
+            self._let_go(model)
+
+    def _let_go(self, model: str) -> None:
+        """Whatever serves the model ends; the next time it is prepared anew."""
+        self._preparer.forget(model)
+        self._withdraw(model)
 
     def _blank(self, model: str) -> Place:
         return Place(EngineReading(model, EngineState.WAITING, self._asked))
@@ -263,7 +271,7 @@ class EngineRoom(Worker):
         for prepared in self._preparer.prepare(model, note, without):
             self._put_in_place(place, prepared, given_up)
             if self._has_left(model, place):
-                self._withdraw(model)
+                self._let_go(model)
                 return
             if self._stop.is_set():
                 return  # the loop closes what it was given
@@ -315,11 +323,14 @@ class EngineRoom(Worker):
         What was put in place just now goes: in the end it was refused, too.
         """
         with self._changed:
-            if self._stop.is_set() or self._has_left(model, place):
-                return  # a build that ends with the station, or its model, is no failure
+            if self._has_left(model, place):
+                self._let_go(model)
+                return
+            if self._stop.is_set():
+                return  # a build that ends with the station is no failure
             place.under_way = None
             if place.given:
-                self._withdraw(model)
+                self._let_go(model)
                 place.served = place.running = None
             if place.running is None:
                 place.trouble = error

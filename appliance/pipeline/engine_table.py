@@ -1,12 +1,13 @@
-"""The engines that the loop has, by model: each row has its own queue, pause, heart and account.
+"""The engines that the loop has, by model: each row has its own queue, pause, account and so on.
 
 What fails, hangs or is crowded is so in its own row; the loop goes on with the others.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from appliance.errors import EngineError
+from appliance.pipeline.closing import Closing
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.in_flight import InFlight
 from appliance.pipeline.served import ServedModel
@@ -18,6 +19,26 @@ FAILURE_PAUSE_S = 1.0  # after the first failure; twice as long after each one m
 LONGEST_PAUSE_S = 60.0
 LATE = 0.01  # of its own duration, how late a result may be noticed
 HUNG = 6  # times a model's patience: then an engine that keeps a camera's frame is loaded again
+
+
+class EngineFault(Exception):  # noqa: N818 - never seen outside: the loop says what was raised
+    """An engine has raised `error`, and not the work that it was given.
+
+    Args:
+        error: as the engine raised it.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _by_the_engine() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise EngineFault(error) from error
 
 
 class Pause:
@@ -61,7 +82,7 @@ class EngineRow:
         heartbeat: ticks while no camera's frame is kept for long.
         account: of engine time.
         usual_s: how long the last inference took.
-        leaving: ends an engine that was given up.
+        closing: end engines that serve no more.
     """
 
     def __init__(self, name: str, shares: Shares, clock_ns: Callable[[], int]) -> None:
@@ -74,7 +95,7 @@ class EngineRow:
         self.heartbeat = Heartbeat(clock_ns)
         self.account = Account(shares)
         self.usual_s = 0.0
-        self.leaving: threading.Thread | None = None
+        self.closing: list[Closing] = []
         self._clock_ns = clock_ns
 
     @property
@@ -88,32 +109,43 @@ class EngineRow:
         return self.has_room and not self.pause.left_s()
 
     @property
-    def is_at_ease(self) -> bool:
+    def has_no_stuck_frame(self) -> bool:
         """Nothing is in flight, or something that ends by itself, as it may not keep an engine."""
         return not self.in_flight or any(not job.is_live for job in self.in_flight)
 
     @property
-    def is_leaving(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether an engine that was given up has not ended yet."""
-        return self.leaving is not None and self.leaving.is_alive()
+        return any(each.was_stuck and not each.is_over for each in self.closing)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is left of the model's engines."""
-        return not (self.serving or self.replaced or self.in_flight or self.is_leaving)
+        return not (self.serving or self.replaced or self.in_flight or self.closing)
 
     def serve(self, model: ServedModel | None) -> None:
-        """Give `model` all that comes next; None: nothing does."""
-        if self.serving is not None:
-            self.replaced.append(self.serving)
+        """Give `model` all that comes next, also where it was replaced; None: nothing does."""
+        before = (*self.replaced, *filter(None, [self.serving]))
+        self.replaced = [each for each in before if each is not model]
         self.serving = model
         self.pause.end()
+
+    def close(self, model: ServedModel, on_error: Callable[[Exception], None]) -> None:
+        """End an engine that is replaced or given up; nobody waits for it."""
+        self.replaced = [each for each in self.replaced if each is not model]
+        closing = Closing(model.engine, on_error, was_stuck=model.is_given_up)
+        closing.start()
+        self.closing = [*self.closing, closing]
+
+    def forget_closed(self) -> None:
+        """Hold no engine that has ended."""
+        self.closing = [each for each in self.closing if not each.is_over]
 
     def due(self) -> Work | None:
         """Work that goes before waiting cameras, by its share."""
         return self._waiting(self.account.is_due)
 
-    def rest(self) -> Work | None:
+    def next_waiting(self) -> Work | None:
         """Work that goes where no camera waits."""
         return self._waiting(lambda _: True)
 
@@ -131,14 +163,16 @@ class EngineRow:
         """Place the picture in a free slot of `model`, and submit it; False if nobody waits for it.
 
         Raises:
-            Exception: the picture or the engine failed; the slot is free again.
+            EngineFault: the engine failed; the slot is free again.
+            Exception: the picture failed; so is it then.
         """
         slot = model.free.popleft()
         try:
             fit = work.place(model, slot)
             submitted_ns = self._clock_ns()
             if fit is not None:
-                model.engine.submit(slot)
+                with _by_the_engine():
+                    model.engine.submit(slot)
         except BaseException:
             model.free.append(slot)
             raise
@@ -162,10 +196,13 @@ class EngineRow:
         """Whether the outputs were there in time; then the work has taken them.
 
         Raises:
-            Exception: the engine or the receiver failed; the slot is free again.
+            EngineFault: the engine failed; the slot is free again.
+            Exception: the receiver failed; so is it then.
         """
         try:
-            if not job.model.engine.wait(job.slot, timeout_s):
+            with _by_the_engine():
+                is_over = job.model.engine.wait(job.slot, timeout_s)
+            if not is_over:
                 return False
         except BaseException:
             self._end(job)
@@ -174,11 +211,11 @@ class EngineRow:
         ready_ns = self._clock_ns()
         self.usual_s = job.age_s(ready_ns)
         self._end(job)
+        self.pause.end()
         try:
             job.work.finish(job.over(ready_ns))
         finally:
             job.model.free.append(job.slot)
-        self.pause.end()
         return True
 
     def lateness_s(self, job: InFlight) -> float:
@@ -194,20 +231,20 @@ class EngineRow:
 
         Args:
             is_spare: whether the station works without this engine. Then a camera's frame may not
-                keep it for ever, for nobody restarts the station. One engine may leave at a time,
-                lest they fill the memory.
+                keep it for ever, for nobody restarts the station. One such engine may be closing at
+                a time, lest they fill the memory.
         """
         now_ns = self._clock_ns()
         for job in self.in_flight:
             limit_s = job.model.patience_s * (HUNG if job.is_live else 1)
             if job.age_s(now_ns) > limit_s and (
-                not job.is_live or (is_spare() and not self.is_leaving)
+                not job.is_live or (is_spare() and not self.is_closing)
             ):
                 return job
         return None
 
     def give_up(self, model: ServedModel) -> list[InFlight]:
-        """End an engine that is kept for too long; its end may take long, and nobody waits for it.
+        """Let an engine that is kept for too long serve no more; whoever asks for it closes it.
 
         Returns:
             What was in flight, without a result.
@@ -216,12 +253,7 @@ class EngineRow:
         for job in lost:
             self._end(job)
         model.is_given_up = True
-        self.leaving = threading.Thread(
-            target=model.engine.close, name="engine-leaves", daemon=True
-        )
-        self.leaving.start()
         self.serving = None if self.serving is model else self.serving
-        self.replaced = [each for each in self.replaced if each is not model]
         return lost
 
     def _end(self, job: InFlight) -> None:
@@ -275,26 +307,29 @@ class EngineTable:
 
     def tidy(self) -> None:
         """Where a model serves no more, tell whoever waits; forget it when nothing is left."""
+        for row in self:
+            row.forget_closed()
         idle = [row for row in self if row.serving is None]
+        empty = {row.name for row in idle if row.is_empty}
         for row in idle:
-            row.waiting.fail(not_served(row.name), is_end=row.is_empty)
-        if any(row.is_empty for row in idle):
-            self._rows = {row.name: row for row in self if not row.is_empty}
+            row.waiting.fail(not_served(row.name), is_end=row.name in empty)
+        if empty:
+            self._rows = {row.name: row for row in self if row.name not in empty}
 
     def next_try_s(self) -> float:
         """Until the next pause ends; infinite where there is none."""
         return min(filter(None, self.pauses_s().values()), default=float("inf"))
 
     def beat(self) -> bool:
-        """Tick the hearts of engines at ease; whether the station goes on.
+        """Tick the heartbeats of engines that keep no frame; whether the station goes on.
 
         It does while no engine keeps a frame, or another one is ready for work.
         """
-        at_ease = [row for row in self if row.is_at_ease]
-        for row in at_ease:
+        moving = [row for row in self if row.has_no_stuck_frame]
+        for row in moving:
             row.heartbeat.tick()
-        is_any_kept = len(at_ease) < len(self._rows)
-        return not is_any_kept or any(not row.pause.left_s() for row in at_ease)
+        is_any_kept = len(moving) < len(self._rows)
+        return not is_any_kept or any(row.serving and not row.pause.left_s() for row in moving)
 
     def works_without(self, row: EngineRow) -> bool:
         """Whether another engine has shown progress within its patience."""
@@ -307,6 +342,10 @@ class EngineTable:
     def silences_s(self) -> dict[str, float]:
         """For how long each model's engine has shown no progress."""
         return {row.name: row.heartbeat.age_s() for row in self}
+
+    def patiences_s(self) -> dict[str, float]:
+        """For how long a single picture may keep each model's engine."""
+        return {name: model.patience_s for name, model in self.serving().items()}
 
     def pauses_s(self) -> dict[str, float]:
         """How long each model's engine gets no frame yet, after it failed."""

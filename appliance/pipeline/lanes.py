@@ -1,6 +1,7 @@
 """Cameras' frames as work: the newest of each camera, in turn."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from appliance.pipeline.served import ServedModel
 from appliance.pipeline.work import Inference, Urgency
 from appliance.predictions import Result
 from appliance.runtimes import EngineSlot
-from appliance.tasks import Thresholds
+from appliance.tasks import Table, Thresholds
 
 OnResult = Callable[[Result, Lease], None]
 
@@ -45,16 +46,17 @@ class Lane:
     is_by_card: bool = False
     sequence: int = 0
     is_removed: bool = False
-    _judged: tuple[ServedModel, Criteria, Thresholds] | None = None
+    _judged: tuple[tuple[str, ...], Table, Criteria, Thresholds] | None = None  # and no engine
 
     def thresholds(self, model: ServedModel, criteria: Criteria) -> Thresholds:
         """Of the model's classes by these criteria; made when either is another than before."""
-        if self._judged is None or self._judged[:2] != (model, criteria):
-            least = model.table.confidence
+        by = model.labels, model.table, criteria
+        if self._judged is None or self._judged[:3] != by:
             by_card = self.is_by_card and criteria is self.usual
+            least = model.table.confidence
             judging = replace(criteria, confidence=least) if by_card else criteria
-            self._judged = model, criteria, judging.thresholds(model)
-        return self._judged[2]
+            self._judged = *by, judging.thresholds(model)
+        return self._judged[3]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,18 +85,37 @@ class Frame:
         return not self.lane.is_removed
 
     def place(self, model: ServedModel, slot: EngineSlot) -> Fit:
-        """Fit the frame into the slot."""
-        return model.letterbox.place(self.lease.pixels, slot.frames[0])
+        """Fit the frame into the slot.
+
+        Raises:
+            ApplianceError: it cannot be fitted.
+        """
+        with self._named():
+            return model.letterbox.place(self.lease.pixels, slot.frames[0])
 
     def finish(self, inference: Inference) -> None:
-        """Publish; a model whose output is no numbers says so in the result."""
+        """Publish; a model whose output is no numbers says so in the result.
+
+        Raises:
+            ApplianceError: there is no result, or it was not taken.
+        """
         if self.is_wanted:
-            self.on_result(self._result(inference), self.lease)
+            with self._named():
+                self.on_result(self._result(inference), self.lease)
         self.lease.release()
 
     def fail(self, _error: ApplianceError) -> None:
         """Let the frame go; the next one may do better."""
         self.lease.release()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Whatever fails is this camera's."""
+        try:
+            yield
+        except Exception as error:
+            what = f"{self.lane.key}: a frame gave no result: {type(error).__name__}"
+            raise ApplianceError(what) from error
 
     def _result(self, inference: Inference) -> Result:
         model, unknown = inference.model, ""

@@ -24,10 +24,12 @@ from typing_extensions import override
 
 from appliance.errors import ApplianceError, DeviceLostError, EngineError, EngineStuckError
 from appliance.pipeline.asked import Asked, Inspected
+from appliance.pipeline.closing import CLOSING_S
 from appliance.pipeline.criteria import Criteria
 from appliance.pipeline.engine_table import (
     FAILURE_PAUSE_S,
     HUNG,
+    EngineFault,
     EngineRow,
     EngineTable,
     not_served,
@@ -42,6 +44,7 @@ from appliance.pipeline.work import Urgency, Work
 from appliance.threads import Worker
 from appliance.values import U8
 
+TELLING_S = 60.0  # between two lines of the log on cameras' frames that fail in the same way
 IDLE_S = 0.25  # longest sleep, so that an idle loop still ticks
 POLL_S = 0.001  # how late a frame may find its free slot while engines work
 
@@ -53,7 +56,8 @@ class Loop(Worker):
         lanes: the cameras, in the order in which they take turns.
         on_result: gets each result with the lease on its frame, in the loop's thread; it
             retains the lease if it needs the pixels after it returns.
-        on_failure: gets the model at work, None where it is no model's, and the error.
+        on_failure: gets the model at work, None where it is no model's, and the error; called in
+            the loop's thread, and in one that ends an engine.
         heartbeat: ticked every turn, unless every engine that could work keeps a frame.
         clock_ns: monotonic.
         shares: of an engine's time, for others than cameras.
@@ -82,6 +86,7 @@ class Loop(Worker):
         self._lock = threading.Lock()
         self._changes: deque[Callable[[], None]] = deque()  # under the lock, and so is the next
         self._has_ended = False
+        self._tell_from_ns: dict[str, int] = {}  # of cameras' frames that fail, by how
 
     @override
     def stop(self) -> None:
@@ -128,9 +133,7 @@ class Loop(Worker):
         Raises:
             EngineError: its model is not served now, or too much waits for it already.
         """
-        row = self.engines.get(work.model)
-        if row is None or row.serving is None:
-            raise not_served(work.model)
+        row, _ = self._serving(work.model)
         row.waiting.put(work)
         self.wake()
 
@@ -148,18 +151,26 @@ class Loop(Worker):
         Raises:
             EngineError: the model is not served now, or too many pictures wait already.
         """
-        row = self.engines.get(name)
-        if row is not None and row.is_leaving:
-            raise EngineError(
-                f"{name} is still busy with an earlier picture", hint="Try again later."
-            )
-        model = None if row is None else row.serving
-        if model is None:
-            raise not_served(name)
+        _, model = self._serving(name)
         fitted, fit = model.letterbox.fitted(picture)
         answer: Future[Inspected] = Future()
         self.put(Asked(model, fitted, fit, thresholds_of(model), self._clock_ns(), answer))
         return answer
+
+    def _serving(self, name: str) -> tuple[EngineRow, ServedModel]:
+        """What serves whoever stands behind the cameras.
+
+        Raises:
+            EngineError: nothing does now.
+        """
+        row = self.engines.get(name)
+        if row is not None and row.is_closing:
+            raise EngineError(
+                f"{name} is still busy with an earlier picture", hint="Try again later."
+            )
+        if row is None or (model := row.serving) is None:
+            raise not_served(name)
+        return row, model
 
     def _change(self, change: Callable[[], None]) -> bool:
         """Make a change at the next turn; False where there is none any more."""
@@ -175,7 +186,7 @@ class Loop(Worker):
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - top of the thread: told, not swallowed
-                self._on_failure(None, _told(error))
+                self._on_failure(None, _as_appliance_error(error))
                 self._heartbeat.tick()
                 self._stop.wait(FAILURE_PAUSE_S)
         self._drain()
@@ -193,23 +204,22 @@ class Loop(Worker):
             self._heartbeat.tick()
 
     def _admit(self) -> None:
-        """Make the changes that were asked for."""
+        """Make the changes that were asked for, those too that one of them asks for."""
+        while (change := self._next_change()) is not None:
+            change()
+
+    def _next_change(self) -> Callable[[], None] | None:
         with self._lock:
-            while self._changes:
-                self._changes.popleft()()
+            return self._changes.popleft() if self._changes else None
 
     def _close_replaced(self, row: EngineRow) -> None:
         """End the engines that were replaced and have no frame in flight any more."""
         for model in list(row.replaced):
             if not any(job.model is model for job in row.in_flight):
-                row.replaced.remove(model)
-                self._close(model)
+                row.close(model, partial(self._not_closed, model))
 
-    def _close(self, model: ServedModel) -> None:
-        try:
-            model.engine.close()
-        except Exception as error:  # noqa: BLE001 - another library's; told, and the rest goes on
-            self._on_failure(model, _told(error))
+    def _not_closed(self, model: ServedModel, error: Exception) -> None:
+        self._on_failure(model, _as_appliance_error(error))
 
     def _give_up_overdue(self, row: EngineRow) -> None:
         """An engine that is kept for too long ends, and somebody brings another."""
@@ -217,6 +227,7 @@ class Loop(Worker):
         if job is None:
             return
         lost = row.give_up(job.model)
+        row.close(job.model, partial(self._not_closed, job.model))
         error = _frame_kept(job.model) if job.is_live else _picture_kept(job.model)
         self._on_failure(job.model, error)
         for each in lost:  # last: whoever is told so may ask again at once
@@ -231,14 +242,16 @@ class Loop(Worker):
         if frame is not None:
             return self._submit(self.engines.get(frame.model), frame)
         for row in self.engines:
-            if (work := row.rest()) is not None:
+            if (work := row.next_waiting()) is not None:
                 return self._submit(row, work)
         return False
 
     def _submit(self, row: EngineRow | None, work: Work, *, is_charged: bool = False) -> bool:
-        if row is not None and (model := row.serving) is not None:
-            submit = partial(row.submit, work, model, is_charged=is_charged)
-            self._attempt(submit, row, model, work)
+        if row is None or (model := row.serving) is None:
+            work.fail(not_served(work.model))
+            return True
+        submit = partial(row.submit, work, model, is_charged=is_charged)
+        self._attempt(submit, row, model, work)
         return True
 
     def _finish_ready(self) -> bool:
@@ -277,19 +290,31 @@ class Loop(Worker):
     ) -> bool:
         """Act, say what fails, and go on: the next work may do better. A failure ends it, too.
 
-        A camera's frame that fails is its engine's fault, which gets a pause. Other work ends
-        alone, unless the device is lost, for everybody.
+        An engine that fails on a camera's frame gets a pause. Other work ends alone, unless the
+        device is lost, for everybody; and so does a frame that cannot be placed or published.
         """
         try:
             return act()
-        except Exception as caught:  # noqa: BLE001 - whatever an engine raises is its model's alone
-            error = _told(caught)
+        except EngineFault as fault:
+            error = _as_appliance_error(fault.error)
             work.fail(error)
-            row.heartbeat.tick()
             if work.urgency is Urgency.LIVE or isinstance(error, DeviceLostError):
                 row.pause.begin()
                 self._on_failure(model, error)
-            return True
+        except Exception as caught:  # noqa: BLE001 - whatever one picture raises is its own
+            self._fail_alone(work, caught)
+        row.heartbeat.tick()
+        return True
+
+    def _fail_alone(self, work: Work, caught: Exception) -> None:
+        """The engine is well, and others' pictures with it. Frames of a camera may all be so."""
+        error = _as_appliance_error(caught)
+        work.fail(error)
+        now_ns, how = self._clock_ns(), str(error)
+        if work.urgency is Urgency.LIVE and now_ns >= self._tell_from_ns.get(how, now_ns):
+            self._tell_from_ns[how] = now_ns + round(TELLING_S * 1e9)
+            logger.opt(exception=caught).error("inference loop: a frame gave no result")
+            self._on_failure(None, error)
 
     def _drain(self) -> None:
         with self._lock:
@@ -304,10 +329,15 @@ class Loop(Worker):
             row.in_flight.clear()
         for row in self.engines:
             for model in (*row.replaced, *filter(None, [row.serving])):
-                self._close(model)
+                try:
+                    model.engine.close()
+                except Exception as error:  # noqa: BLE001 - told, and the other engines are closed
+                    self._not_closed(model, error)
+            for closing in row.closing:
+                closing.join(CLOSING_S)
 
 
-def _told(error: Exception) -> ApplianceError:
+def _as_appliance_error(error: Exception) -> ApplianceError:
     """As it is said; what nobody expected is logged with its traceback."""
     if isinstance(error, ApplianceError):
         return error

@@ -24,10 +24,11 @@ class Shares:
 class Account:
     """Of one engine's time, by urgency: a token bucket that holds nothing, and may owe.
 
-    Work that goes before a waiting camera is charged. It goes when its urgency owes nothing, and
-    owes its duration afterwards; the time of all others pays that back, in the proportion of the
-    share. So an urgency has at most its share and one piece of work of any stretch of time, and
-    always has its turn. What runs while no camera waits is free.
+    Work whose urgency owes nothing goes first, whether a camera waits or not. It is charged: its
+    urgency owes its duration afterwards, and the time of all others pays that back, in the
+    proportion of the share. So an urgency has at most its share and one piece of work of any
+    stretch of time in which cameras wait, and always has its turn. Work whose urgency owes
+    something goes where no camera waits, and is free.
 
     Args:
         shares: of people and the background.

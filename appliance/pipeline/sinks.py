@@ -67,17 +67,17 @@ class _Failures:
         total: since the start.
         kind: of the last one; empty while the sink is well.
         last_ns: when it came.
-        told: kinds that the log knows, of those since the sink was well.
-        told_ns: when the log was told last.
-        untold: failures since then.
+        logged: kinds that the log knows, of those since the sink was well.
+        logged_ns: when the last line was logged.
+        unlogged: failures since then.
     """
 
     total: int = 0
     kind: str = ""
     last_ns: int = 0
-    told: set[str] = field(default_factory=set)
-    told_ns: int = 0
-    untold: int = 0
+    logged: set[str] = field(default_factory=set)
+    logged_ns: int = 0
+    unlogged: int = 0
 
 
 class FanOut:
@@ -126,14 +126,14 @@ class FanOut:
             failures = self._failures[name]
             failures.total += 1
             failures.kind, failures.last_ns = kind, now_ns
-            if kind in failures.told and now_ns - failures.told_ns < REMIND_S * 1e9:
-                failures.untold += 1
+            if kind in failures.logged and now_ns - failures.logged_ns < REMIND_S * 1e9:
+                failures.unlogged += 1
                 return
-            untold, failures.untold, failures.told_ns = failures.untold, 0, now_ns
-            failures.told.add(kind)
+            unlogged, failures.unlogged, failures.logged_ns = failures.unlogged, 0, now_ns
+            failures.logged.add(kind)
         say = logger.bind(sink=name)
-        if untold:
-            say.exception("results: one was not taken, after {} more failures", untold)
+        if unlogged:
+            say.exception("results: one was not taken, after {} more failures", unlogged)
         else:
             say.exception("results: one was not taken")
 
@@ -144,9 +144,9 @@ class FanOut:
         with self._lock:
             if self._clock_ns() - failures.last_ns < QUIET_S * 1e9:
                 return
-            untold, failures.untold, failures.kind = failures.untold, 0, ""
-            failures.told.clear()
-        logger.bind(sink=name).info("results: are taken again, after {} more failures", untold)
+            unlogged, failures.unlogged, failures.kind = failures.unlogged, 0, ""
+            failures.logged.clear()
+        logger.bind(sink=name).info("results: are taken again, after {} more failures", unlogged)
 
 
 def _trouble(name: str, failures: _Failures, now_ns: int) -> str:

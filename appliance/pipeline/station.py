@@ -124,9 +124,16 @@ class Station:
                 self.history.add(key, second, figures.age_ms, figures.inference_ms)
 
     def _engines(self) -> tuple[EngineReading, ...]:
-        silences_s, pauses_s = self.loop.engines.silences_s(), self.loop.engines.pauses_s()
+        table = self.loop.engines
+        silences_s, pauses_s = table.silences_s(), table.pauses_s()
+        patiences_s = table.patiences_s()
         return tuple(
-            at_work(each, silences_s.get(each.model, 0.0), pauses_s.get(each.model, 0.0))
+            at_work(
+                each,
+                silence_s=silences_s.get(each.model, 0.0),
+                pause_s=pauses_s.get(each.model, 0.0),
+                patience_s=patiences_s.get(each.model, 0.0),
+            )
             for each in self.room.readings()
         )
 
@@ -159,15 +166,18 @@ class Station:
         )
 
 
-def at_work(engine: EngineReading, silence_s: float, pause_s: float) -> EngineReading:
+def at_work(
+    engine: EngineReading, *, silence_s: float = 0.0, pause_s: float = 0.0, patience_s: float = 0.0
+) -> EngineReading:
     """The reading of an engine with what the loop knows of it.
 
     Args:
         engine: as the engine room has it.
         silence_s: for how long it has kept a camera's frame.
         pause_s: until it is tried again, after a failure.
+        patience_s: for how long a picture may keep it; an engine that is slow gets more.
     """
-    if engine.state is EngineState.RUNNING and silence_s > STUCK_S:
+    if engine.state is EngineState.RUNNING and silence_s > max(STUCK_S, patience_s):
         return replace(engine, doubt=f"The engine has not answered for {silence_s:.0f} s")
     if engine.state is EngineState.FAILED and pause_s:
         again = f"It is tried again in {pause_s:.0f} s."

@@ -22,7 +22,7 @@ class Waiting:
         return any(self._queues.values())
 
     def put(self, work: Work) -> None:
-        """Let work wait; what nobody waits for any more makes room.
+        """Let work wait; what nobody waits for any more makes room, and fails.
 
         Raises:
             EngineError: too much waits already, or the model serves no more.
@@ -30,11 +30,17 @@ class Waiting:
         with self._lock:
             if self._end is not None:
                 raise self._end
-            queue = deque(each for each in self._queues[work.urgency] if each.is_wanted)
-            self._queues[work.urgency] = queue
-            if len(queue) >= WAITING_LIMIT:
-                raise crowded()
-            queue.append(work)
+            queue = self._queues[work.urgency]
+            unwanted = [each for each in queue if not each.is_wanted]
+            for each in unwanted:
+                queue.remove(each)
+            is_full = len(queue) >= WAITING_LIMIT
+            if not is_full:
+                queue.append(work)
+        for each in unwanted:
+            each.fail(unwanted_now())
+        if is_full:
+            raise crowded()
 
     def take(self, urgency: Urgency) -> Work | None:
         """The one that has waited longest."""
@@ -56,6 +62,11 @@ class Waiting:
 def crowded() -> EngineError:
     """The answer to whoever asks while too many wait."""
     return EngineError("too many pictures wait already", hint="Try again soon.")
+
+
+def unwanted_now() -> EngineError:
+    """The end of work that nobody waits for any more."""
+    return EngineError("nobody waits for it any more")
 
 
 def ending() -> EngineError:

@@ -46,7 +46,7 @@ class Inference:
 
 
 class Work(Protocol):
-    """One picture for one model; all but `is_wanted` is called in the loop's thread.
+    """One picture for one model; `place` and `finish` are called in the loop's thread.
 
     It ends once: `place` returns None, `finish` returns, or `fail` is called.
     """
@@ -70,4 +70,7 @@ class Work(Protocol):
         """Take the outputs; if this raises, `fail` is called with the error."""
 
     def fail(self, error: ApplianceError) -> None:
-        """There will be no result; called at most once, before or after `place`."""
+        """There will be no result; called at most once, before or after `place`.
+
+        Before `place` it may be called in any thread: that of other work which takes its room.
+        """

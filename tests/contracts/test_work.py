@@ -9,7 +9,7 @@ import pytest
 from appliance.errors import EngineError
 from appliance.pipeline.asked import Asked
 from appliance.pipeline.criteria import EVERYTHING
-from appliance.pipeline.lanes import Frame, Lane, Lanes
+from appliance.pipeline.lanes import Lane, Lanes
 from appliance.pipeline.work import Inference, Urgency
 from tests.support.fakes import LevelEngine, PaintedCamera, served
 from tests.support.timed import TimedWork
@@ -34,7 +34,7 @@ class Rig:
             self.ended.append("finished")
 
         lanes = Lanes([lane], on_result=publish, clock_ns=lambda: 0)
-        return Frame(lane, self.camera.take(), lanes, publish, lambda: 0)
+        return lanes.next(lambda _model: True)
 
     def asked(self):
         picture = np.full((32, 32, 3), 7, np.uint8)

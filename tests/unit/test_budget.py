@@ -39,6 +39,20 @@ def test_another_engine_of_a_model_takes_the_place_of_its_old_one():
         budget.grant("yard", backend(), 201 * MIB)
 
 
+def test_what_a_model_took_is_free_again_when_it_is_gone():
+    """On every device; others keep theirs."""
+    budget = Budget(1000)
+    another = backend(replace(DEVICE, serial="another"))
+    for device in (backend(), another):
+        budget.grant("gate", device, 600 * MIB)
+    budget.grant("door", backend(), 100 * MIB)
+    budget.release("gate")
+    budget.release("gate")
+    budget.grant("yard", another, 1000 * MIB)
+    with pytest.raises(DeviceError, match=r"would take door 100 \+ yard 901"):
+        budget.grant("yard", backend(), 901 * MIB)
+
+
 def test_each_device_has_its_own_memory():
     """A spare on the processor takes nothing of the GPU."""
     budget = Budget(1000)

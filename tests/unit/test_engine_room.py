@@ -48,11 +48,13 @@ class Bench:
     Attributes:
         installed: what was handed over.
         withdrawn: the names of models that the loop is to serve no more.
+        forgotten: the names of models that are to be prepared anew.
         without: the backends that each preparation was to leave out.
     """
 
     def __init__(self, **preparations):
         self.installed, self.withdrawn, self.without = [], [], []
+        self.forgotten = []
         self.clock = Clock()
         self.changed = set()
         self._preparations = preparations
@@ -64,6 +66,9 @@ class Bench:
             withdraw=self.withdrawn.append,
             clock_ns=self.clock,
         )
+
+    def forget(self, name):
+        self.forgotten.append(name)
 
     def is_changed(self, name):
         return name in self.changed
@@ -556,6 +561,7 @@ def test_a_model_is_loaded_and_unloaded_while_the_room_runs(bench):
     gone = one.installed[-1]
     one.room.unload("other")
     assert (set(one.readings()), one.withdrawn) == ({"m"}, ["other"])
+    assert one.forgotten == ["other"]
     one.room.failed(gone, EngineError("too late"))  # of a frame that was in flight
     one.room.recovered("other")
     one.room.doubted("other", "no numbers")
@@ -582,4 +588,5 @@ def test_a_model_that_goes_while_it_is_prepared_is_withdrawn_when_it_comes(bench
     may_go.set()
     assert set(one.settled()) == {"m"}
     wait_until(lambda: len(one.withdrawn) == 2)
+    assert one.forgotten == one.withdrawn == ["slow"] * 2
     assert one.readings()["m"].state is RUNNING

@@ -1,18 +1,21 @@
 """A model that fails, in whatever way, takes nothing from the cameras of another one."""
 
+import threading
 import time
 from collections import Counter
 from itertools import count, islice
 
+import numpy as np
 import pytest
 
 from appliance.errors import EngineError, EngineStuckError
 from appliance.pipeline import engine_table
-from appliance.pipeline.engine_table import FAILURE_PAUSE_S, LONGEST_PAUSE_S, Pause
+from appliance.pipeline.engine_table import FAILURE_PAUSE_S, LONGEST_PAUSE_S, EngineTable, Pause
 from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
-from appliance.pipeline.loop import Loop
+from appliance.pipeline.loop import TELLING_S, Loop
 from appliance.pipeline.served import ServedModel
+from appliance.pipeline.shares import Shares
 from appliance.pipeline.work import Urgency
 from tests.support.fakes import Clock, served, wait_until
 from tests.support.timed import EndlessCamera, TimedEngine, TimedWork
@@ -210,6 +213,78 @@ def test_an_engine_that_is_not_asked_is_well(bench):
         one.loop.remove(f"good{number}")
     wait_until(lambda: one.loop.engines.silences_s()["other"] > 0.6)
     assert one.loop._heartbeat.age_s() < 0.5
+
+
+def test_only_an_engine_that_is_there_can_be_ready_for_work():
+    """A row whose engine was withdrawn works for nobody, whatever else is well with it."""
+    table = EngineTable(Shares(), Clock())
+    for name in ("kept", "other"):
+        table.install(served(name, TimedEngine()))
+    row = table.get("kept")
+    frame = TimedWork("kept", Urgency.LIVE, LEVEL, Counter())
+    row.submit(frame, row.serving, is_charged=False)
+    assert table.beat()
+    table.withdraw("other")
+    assert not table.beat()
+
+
+def test_a_model_without_an_engine_does_not_keep_the_station_alive(bench):
+    """Where the only engine that is there hangs, a row without one works for nobody."""
+    one = bench(TimedEngine())
+    wait_until(one.row)
+    closing = threading.Event()
+    one.models["other"].engine.close = lambda: closing.wait(30)
+    one.loop.withdraw("other")
+    wait_until(lambda: one.row().serving is None)
+    one.models["good"].engine.hangs = True
+    wait_until(lambda: one.loop._heartbeat.age_s() > 0.6, 5)
+    assert one.row() is not None
+    closing.set()
+
+
+@pytest.mark.parametrize("step", ["place", "finish"])
+def test_a_camera_whose_frames_cannot_be_used_takes_nothing_from_others_of_its_model(bench, step):
+    """The engine is well: it gets no pause, and what is told is told of the camera, once."""
+    one = bench()
+    broken = EndlessCamera(LEVEL)
+    if step == "place":
+        broken._pixels = np.zeros((0, 0, 3), np.uint8)
+    else:
+
+        def receive(result, _lease):
+            if result.camera == "broken":
+                raise ValueError("planted")
+            one.seen.update([result.camera])
+
+        one.loop._lanes._on_result = receive
+    wait_until(lambda: one.healthy() > 2)
+    one.loop.add(Lane("broken", broken, "good"))
+    wait_until(lambda: one.failures)
+    before = one.healthy()
+    wait_until(lambda: one.healthy() > before + 20)
+    assert one.row("good").pause._failures == 0
+    ((model, error),) = one.failures
+    assert (model, str(error).startswith("broken: a frame gave no result: ")) == (None, True)
+    one.end()
+    assert broken.held == 0
+
+
+def test_frames_that_cannot_be_used_are_told_again_after_a_minute():
+    """Once for each camera and each kind, and not for each frame."""
+    clock, failures = Clock(), []
+    loop = Loop(
+        [],
+        on_result=lambda *_: None,
+        on_failure=lambda model, error: failures.append((model, str(error))),
+        heartbeat=Heartbeat(clock),
+        clock_ns=clock,
+    )
+    work = TimedWork("m", Urgency.LIVE, LEVEL, Counter())
+    for seconds in (0, TELLING_S - 1, 1, 1):
+        clock.advance(seconds)
+        for what in ("door", "gate"):
+            loop._fail_alone(work, EngineError(what))
+    assert failures == [(None, "door"), (None, "gate")] * 2
 
 
 def test_beside_one_that_works_a_hung_engine_is_loaded_again(bench, monkeypatch):

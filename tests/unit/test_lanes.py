@@ -1,6 +1,9 @@
 """Cameras and models come and go while the loop runs."""
 
+import gc
+import threading
 import time
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -8,11 +11,13 @@ import pytest
 
 from appliance.errors import EngineError
 from appliance.pipeline.criteria import EVERYTHING, Criteria
+from appliance.pipeline.engine_table import EngineRow, EngineTable
 from appliance.pipeline.heartbeat import Heartbeat
-from appliance.pipeline.lanes import Lane
+from appliance.pipeline.lanes import Lane, Lanes
 from appliance.pipeline.loop import Loop
+from appliance.pipeline.shares import Shares
 from appliance.pipeline.work import Urgency
-from tests.support.fakes import LevelEngine, PaintedCamera, levels_of, served, wait_until
+from tests.support.fakes import Clock, LevelEngine, PaintedCamera, levels_of, served, wait_until
 from tests.support.timed import TimedWork
 
 
@@ -140,6 +145,85 @@ def test_a_model_that_is_unloaded_is_closed_and_forgotten_and_may_come_again(ben
     bench.install("m")
     bench.see("door", 3)
     assert bench.failures == []
+
+
+def test_an_engine_is_loaded_in_the_place_of_its_like_and_in_its_own(bench):
+    """Whoever hands over what serves already, or was withdrawn just now, does not close it."""
+    bench.add("door", "m")
+    engine = LevelEngine()
+    model = served("m", engine)
+    bench.loop.install(model)
+    bench.loop.install(model)
+    bench.see("door", 1)
+    with bench.loop._lock:  # both at one turn
+        bench.loop._changes.extend(
+            [lambda: bench.loop.engines.withdraw("m"), lambda: bench.loop.engines.install(model)]
+        )
+    bench.loop.wake()
+    bench.see("door", 2)
+    bench.see("door", 3)
+    assert engine.closed == 0
+
+
+def test_a_change_may_ask_for_another(bench):
+    """Nothing is locked while it is made."""
+    bench.install("m")
+    bench.loop._change(lambda: bench.add("door", "m"))
+    wait_until(lambda: bench.cameras)
+    bench.see("door", 1)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_frame_for_which_there_is_no_engine_is_given_back(bench, is_known):
+    """As where it goes between the look at it and its turn."""
+    camera = PaintedCamera()
+    camera.show(1)
+    lanes = Lanes([Lane("door", camera, "m")], on_result=lambda *_: None, clock_ns=lambda: 0)
+    frame = lanes.next(lambda _model: True)
+    row = EngineRow("m", Shares(), time.monotonic_ns) if is_known else None
+    assert camera.held == 1
+    bench.loop._submit(row, frame)
+    assert camera.held == 0
+
+
+def test_a_camera_that_is_away_keeps_no_engine_that_was_replaced(bench):
+    """Its thresholds are those of classes, which two engines of one model share."""
+    bench.add("door", "m")
+    model = served("m", LevelEngine())
+    gone = weakref.ref(model.engine)
+    bench.loop.install(model)
+    bench.see("door", 1)
+    del model
+    bench.loop.install(served("m", LevelEngine()))
+    wait_until(lambda: gc.collect() >= 0 and gone() is None, 5)
+
+
+def test_a_model_with_other_classes_is_judged_by_them():
+    """Thresholds are made anew where the classes or the card are others."""
+    lane, model = Lane("door", PaintedCamera(), "m", Criteria(0.8)), served("m", LevelEngine())
+    first = lane.thresholds(model, lane.usual)
+    assert lane.thresholds(served("m", LevelEngine()), lane.usual) is first
+    model.labels = ("spot", "ring")
+    assert lane.thresholds(model, lane.usual) is not first
+
+
+def test_a_model_is_forgotten_only_with_its_last_engine():
+    """Whoever looks meanwhile finds it there, or hears that it serves no more."""
+    table, ended, may_end = EngineTable(Shares(), Clock()), Counter(), threading.Event()
+    engine = LevelEngine()
+    engine.close = lambda: may_end.wait(10)
+    model = served("m", engine)
+    table.install(model)
+    row = table.get("m")
+    table.withdraw("m")
+    row.close(model, lambda _error: None)
+    row.waiting.put(TimedWork("m", Urgency.PEOPLE, 1, ended))
+    table.tidy()
+    assert (table.get("m"), ended) == (row, {"no engine runs m yet": 1})
+    may_end.set()
+    wait_until(lambda: table.tidy() or table.get("m") is None)
+    with pytest.raises(EngineError, match="no engine runs m"):
+        row.waiting.put(TimedWork("m", Urgency.PEOPLE, 1, ended))
 
 
 def test_a_camera_whose_engine_is_at_work_keeps_its_turn(bench):

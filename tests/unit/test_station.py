@@ -120,14 +120,22 @@ def test_an_engine_whose_results_are_unknown_degrades():
 
 def test_an_engine_that_hangs_beside_others_is_told_by_its_model():
     """The loop goes on, so the station is degraded, and not simply ready."""
-    well, hung = (at_work(engine(), silence_s, 0.0) for silence_s in (STUCK_S, STUCK_S + 2))
+    well, hung = (at_work(engine(), silence_s=each) for each in (STUCK_S, STUCK_S + 2))
     assert judge(LIVE, [well], 0.1) == (Health.READY, ())
     told = ("m: The engine has not answered for 12 s",)
     assert judge(LIVE, [engine(model="a"), hung], 0.1) == (Health.DEGRADED, told)
 
 
+def test_a_slow_engine_is_not_taken_for_one_that_hangs():
+    """It may be at a picture for longer, by what its first run took."""
+    slow = engine(model="slow")
+    assert at_work(slow, silence_s=STUCK_S + 2, patience_s=60.0) == slow
+    doubt = "The engine has not answered for 61 s"
+    assert at_work(slow, silence_s=61.0, patience_s=60.0).doubt == doubt
+
+
 def test_an_engine_that_failed_says_when_it_is_tried_again():
     """Beside what a person can do meanwhile."""
     failed = engine(EngineState.FAILED, "no room", next_step="Free some memory.")
-    assert at_work(failed, 0.0, 7.6).next_step == "Free some memory. It is tried again in 8 s."
-    assert at_work(failed, 0.0, 0.0) == failed
+    assert at_work(failed, pause_s=7.6).next_step == "Free some memory. It is tried again in 8 s."
+    assert at_work(failed) == failed

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -16,8 +17,10 @@ from appliance.pipeline.heartbeat import Heartbeat
 from appliance.pipeline.lanes import Lane
 from appliance.pipeline.loop import Loop
 from appliance.pipeline.waiting import WAITING_LIMIT
+from appliance.pipeline.work import Urgency
 from appliance.runtimes import EngineOptions
 from tests.support.fakes import CONTRACT, LevelEngine, PaintedCamera, levels_of, served, wait_until
+from tests.support.timed import TimedWork
 
 PATIENCE_S = 20
 KEPT_S = 0.3  # for so long a picture may keep an engine here
@@ -163,8 +166,80 @@ def test_an_engine_that_does_not_end_is_told_and_gets_no_picture_more(bench):
         one.ask(2)
     assert caught.value.hint
     may_end.set()
-    wait_until(lambda: not one.loop.engines.get("m").is_leaving)
+    wait_until(lambda: not one.loop.engines.get("m").is_closing)
     assert one.ask(2).result(PATIENCE_S)
+
+
+def test_two_engines_that_do_not_end_are_both_remembered(bench):
+    """The end of the second one does not let pictures in that the first one keeps out."""
+    engines, may_end = [LevelEngine(slots=1) for _ in range(2)], threading.Event()
+    engines[0].close = lambda: may_end.wait(PATIENCE_S)
+    one, ended = bench(m=engines[0]), Counter()
+    row = one.loop.engines.get("m")
+    for engine in engines:
+        engine.busy = {0}
+        one.loop.engines.get("m").waiting.put(TimedWork("m", Urgency.PEOPLE, 1, ended))
+        one.loop.wake()
+        wait_until(lambda engine=engine: engine.history)
+        wait_until(lambda: not row.in_flight)
+        one.install("m", LevelEngine(slots=1) if engine is engines[1] else engines[1])
+        wait_until(lambda: row.serving)
+    wait_until(lambda: engines[1].closed)
+    assert row.is_closing
+    with pytest.raises(EngineError, match="still busy"):
+        one.ask(2)
+    may_end.set()
+    wait_until(lambda: not row.is_closing)
+    assert one.ask(2).result(PATIENCE_S)
+
+
+def test_while_an_engine_does_not_end_no_other_work_behind_cameras_is_taken_either(bench):
+    """It could be kept for just as long."""
+    engine, may_end = LevelEngine(slots=1), threading.Event()
+    engine.close = lambda: may_end.wait(PATIENCE_S)
+    one = bench(m=engine)
+    engine.busy = {0}
+    with pytest.raises(EngineStuckError):
+        one.ask(1).result(PATIENCE_S)
+    one.install("m", LevelEngine())
+    one.see(9)
+    work = TimedWork("m", Urgency.BACKGROUND, 1, Counter())
+    with pytest.raises(EngineError, match="still busy"):
+        one.loop.put(work)
+    may_end.set()
+
+
+def test_a_stuck_engine_that_cannot_be_closed_is_told(bench):
+    """What its end raises is not lost."""
+    engine = LevelEngine(slots=1)
+
+    def close():
+        raise ValueError("planted")
+
+    engine.close = close
+    one = bench(m=engine)
+    engine.busy = {0}
+    with pytest.raises(EngineStuckError):
+        one.ask(1).result(PATIENCE_S)
+    wait_until(lambda: len(one.failures) == 2)
+    assert {str(error) for _, error in one.failures} >= {"inference failed: ValueError"}
+
+
+def test_a_replaced_engine_that_does_not_end_stops_nobody(bench):
+    """Neither its own camera nor the loop's end; people ask the next one."""
+    engine, may_end = LevelEngine(), threading.Event()
+    engine.close = lambda: may_end.wait(PATIENCE_S)
+    one = bench(m=engine, other=LevelEngine())
+    one.install("m", LevelEngine())
+    wait_until(lambda: one.loop.engines.get("m").closing)
+    for camera in ("m", "other"):
+        one.see(4, camera)
+    assert one.ask(3).result(PATIENCE_S)
+    began_s = time.monotonic()
+    one.loop.stop()
+    assert one.loop.join(PATIENCE_S)
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    may_end.set()
 
 
 def write_counting(path):
@@ -227,7 +302,7 @@ def test_a_real_engine_is_broken_off_in_the_middle_of_a_picture(bench, tmp_path)
     began_s = time.monotonic()
     with pytest.raises(EngineStuckError):
         one.ask(FOR_EVER).result(PATIENCE_S)
-    wait_until(lambda: not one.loop.engines.get("m").is_leaving, 10)
+    wait_until(lambda: not one.loop.engines.get("m").is_closing, 10)
     assert time.monotonic() - began_s < PATIENCE_S
     one.install("m", CpuEngine(path, CONTRACT, EngineOptions(in_flight=2)))
     wait_until(lambda: "m" in one.loop.engines.serving())
