@@ -124,6 +124,9 @@ class Frame:
             prediction = model.finish(inference.slot, inference.fit, thresholds)
         except NoNumbersError as error:
             prediction, unknown = model.task.nothing, error.sentence()
+        except Exception as error:  # noqa: BLE001 - of a model's outputs: told as its doubt
+            unknown = f"its outputs cannot be read ({type(error).__name__})"
+            prediction = model.task.nothing
         return Result(
             camera=self.lane.key,
             stamp=self.lease.stamp,

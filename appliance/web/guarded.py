@@ -44,7 +44,7 @@ class GuardedBlocks(gr.Blocks):
         Raises:
             gr.Error: there is an object among them.
         """
-        if any(isinstance(each, dict | list) for each in inputs):
+        if _holds_object(inputs):
             raise gr.Error("The page takes plain values alone.", print_exception=False)
         return await super().preprocess_data(block_fn, inputs, state, explicit_call)
 
@@ -69,3 +69,15 @@ class GuardedBlocks(gr.Blocks):
         count = len(block_fn.outputs)
         nothing = gr.skip() if count == 1 else [gr.skip()] * count
         return {"prediction": nothing, "duration": 0, "is_generating": False, "iterator": None}
+
+
+def _holds_object(value: object) -> bool:
+    """Whether there is an object in it, however deep; the gate has limited its size."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            return True
+        if isinstance(each, list):
+            waiting += each
+    return False

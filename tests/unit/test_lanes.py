@@ -255,3 +255,18 @@ def test_work_of_the_background_is_done_by_the_engine_that_serves_then(bench):
     assert new.history
     old.busy = set()
     wait_until(lambda: old.closed)
+
+
+def test_outputs_that_a_task_cannot_read_make_the_result_unknown(bench):
+    """As those that are no numbers do: the model is doubted, and not its cameras."""
+    bench.add("door", "m")
+    engine = LevelEngine()
+    model = served("m", engine)
+    for slot in engine.slots:
+        del slot.outputs["boxes"]
+    bench.loop.install(model)
+    wait_until(lambda: "m" in bench.loop.engines.serving())
+    engine.wait = lambda slot, _timeout_s=None: engine._submitted.pop(slot.index, None) or True
+    bench.counts("door", 128)
+    assert bench.results[-1].unknown == "its outputs cannot be read (KeyError)"
+    assert bench.failures == []

@@ -206,7 +206,7 @@ def test_half_precision_sees_the_same(request, tmp_path, test_data, name):
 
 @pytest.mark.parametrize("name", MADE)
 def test_heads_stay_as_they_are(tmp_path, name):
-    """What a made model of each head finds, it finds in half precision to a hundredth."""
+    """What a made model of each head says, it says in half precision to a hundredth."""
     model, card = made_model(name)
     onnx.save(model, tmp_path / "model.onnx")
     single = canonical_of(tmp_path / "model.onnx", card, tmp_path).path
@@ -219,7 +219,8 @@ def test_heads_stay_as_they_are(tmp_path, name):
     assert found.any()
     np.testing.assert_allclose(narrow["scores"], wide["scores"], atol=1e-2)
     np.testing.assert_array_equal(narrow["class_ids"][0][found], wide["class_ids"][0][found])
-    np.testing.assert_allclose(narrow["boxes"][0][found], wide["boxes"][0][found], atol=0.05)
+    if "boxes" in wide:
+        np.testing.assert_allclose(narrow["boxes"][0][found], wide["boxes"][0][found], atol=0.05)
 
 
 def test_the_body_alone_is_in_half_precision(halved):
