@@ -32,7 +32,7 @@ from appliance.pipeline.loop import Loop
 from appliance.pipeline.overrides import Overrides
 from appliance.pipeline.served import ServedModel
 from appliance.pipeline.shares import Shares
-from appliance.pipeline.sinks import FanOut, ResultSink, Told
+from appliance.pipeline.sinks import CallbackSink, FanOut, ResultSink
 from appliance.pipeline.snapshots import Snapshots
 from appliance.pipeline.start_up import StartUp
 from appliance.pipeline.station import Station
@@ -196,10 +196,10 @@ class Pipeline:
         )
         self._publications = Publications(settings, Outlook(self._reading, __version__))
         sinks: list[ResultSink] = [
-            Told("stats", lambda result: self._stats[result.camera].record(result)),
+            CallbackSink("stats", lambda result: self._stats[result.camera].record(result)),
             *self._publications.sinks(),
-            Told("start_up", self._note_first),
-            Told("engines", self._judge),
+            CallbackSink("start_up", self._note_first),
+            CallbackSink("engines", self._judge),
             self.encoder,
             self.burner,
             self._collector,

@@ -7,7 +7,7 @@ from loguru import logger
 
 from appliance import publish
 from appliance.errors import ApplianceError
-from appliance.pipeline.sinks import Told
+from appliance.pipeline.sinks import CallbackSink
 from appliance.publish import Outlook, Publication
 from appliance.settings import Settings
 from appliance.settings.fields import Section
@@ -43,9 +43,9 @@ class Publications:
         for name, each in self._made.items():
             _attempt(name, "stop", each.stop)
 
-    def sinks(self) -> list[Told]:
+    def sinks(self) -> list[CallbackSink]:
         """One for each publication; they hold no frames."""
-        return [Told(name, each.publish) for name, each in self._made.items()]
+        return [CallbackSink(name, each.publish) for name, each in self._made.items()]
 
     def troubles(self) -> Mapping[str, str]:
         """Why nothing is handed on now, by publisher; empty where it is."""

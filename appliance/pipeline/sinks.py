@@ -41,22 +41,22 @@ class ResultSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CallbackSink:
     """A sink that needs no pixels.
 
     Attributes:
         name: of the sink.
-        tell: gets each result.
+        call: gets each result.
         frames_held: none.
     """
 
     name: str
-    tell: Callable[[Result], None]
+    call: Callable[[Result], None]
     frames_held: int = field(default=0, init=False)
 
     def offer(self, result: Result, lease: Lease) -> None:  # noqa: ARG002 - as every sink
         """Hand the result on."""
-        self.tell(result)
+        self.call(result)
 
 
 @dataclass(slots=True)

@@ -59,10 +59,12 @@ class Overriding:
         """Let what was sent act at once; the lines that make it last."""
         wanted = _wanted(await request.body())
         user = str(request.scope[SESSION_KEY].user)
-        reading = self._overrides.set(wanted, user)
+        before, reading = self._overrides.reading(), self._overrides.set(wanted, user)
         lines = reading.lines if reading is not None else ()
         if lines:
             self._tell("override_set", request, "; ".join(lines))
+        elif before is not None:
+            self._tell("override_cleared", request)
         return JSONResponse({"lines": lines})
 
     async def end(self, request: Request) -> Response:

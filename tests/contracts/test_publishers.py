@@ -132,7 +132,7 @@ def test_the_station_makes_every_publisher_that_is_there(tmp_path, monkeypatch):
     assert keeper.is_at_work
     for sink in publications.sinks():
         for _ in range(3):
-            sink.tell(result())
+            sink.call(result())
     assert len(keeper.results) == KEPT.room
     keeper.refusal = "The broker is away"
     assert publications.troubles() == {"metrics": "", "publishers": "The broker is away"}

@@ -1,6 +1,7 @@
 """A task is one module in each layer, and all of them speak of the same tasks."""
 
 import re
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,23 @@ def test_a_tasks_module_knows_its_own_task_alone(folder, name):
     layers = r"tasks|optimizer\.measures|render"
     named = set(re.findall(rf"from appliance\.(?:{layers})\.(\w+) import", text))
     assert named.isdisjoint(set(TASKS) - {name})
+
+
+def test_few_modules_beside_the_tasks_name_the_shape_of_a_box():
+    """Whoever carries predictions on knows no kind of them."""
+    own = re.compile(r"predictions/|tasks/|optimizer/measures/|optimizer/heads/|render/")
+    box = re.compile(r"boxes(_xyxy(_px)?)?|class_ids|Instances|DetectionTable")
+
+    def names_a_box(path):
+        with path.open("rb") as file:
+            return any(
+                each.type == tokenize.NAME and box.fullmatch(each.string)
+                for each in tokenize.tokenize(file.readline)
+            )
+
+    places = (path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py")))
+    found = [name for name in places if not own.match(name) and names_a_box(PACKAGE / name)]
+    assert len(found) <= 6, found
 
 
 def test_the_page_has_a_module_for_each_task_and_names_it():

@@ -1,5 +1,7 @@
 """People: an admin sees who is signed in, and ends a session of somebody else."""
 
+import time
+
 import pytest
 
 from appliance.web.tab import known_tabs
@@ -78,6 +80,18 @@ def test_nobody_else_sees_the_tab(station):
         assert "Signed in" not in seen.page.content()
 
 
+def press_until(page, letter, opened):
+    """G and a letter, once more where a busy browser takes them for two keys far apart."""
+    deadline_s = time.monotonic() + SETTLED_MS / 1000
+    while True:
+        page.keyboard.press("g")
+        page.keyboard.press(letter)
+        page.wait_for_timeout(100)
+        if page.evaluate("document.documentElement.dataset.page") == opened:
+            return
+        assert time.monotonic() < deadline_s, f"G, {letter} does not open {opened}"
+
+
 @pytest.mark.parametrize(("user", "seen_tabs"), [("vera", "L"), ("ada", "LIPS")])
 def test_g_and_a_letter_open_the_tabs_that_the_list_of_keys_names(station, user, seen_tabs):
     """The list names those of the person's role; the letter of another tab opens nothing."""
@@ -92,7 +106,5 @@ def test_g_and_a_letter_open_the_tabs_that_the_list_of_keys_names(station, user,
         player.locator("dialog").get_by_role("button", name="Close").click()
         for letter in "SPIL":
             opened = letter if letter in seen_tabs else "L"
-            page.keyboard.press("g")
-            page.keyboard.press(letter.lower())
-            until(page.main_frame, f"document.documentElement.dataset.page === '{KEYS[opened]}'")
+            press_until(page, letter.lower(), KEYS[opened])
         assert seen.troubles == []

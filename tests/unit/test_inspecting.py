@@ -300,6 +300,15 @@ def test_an_override_acts_is_audited_and_ends():
     assert {address for _, _, address, _ in web.audit.notes} == {"127.0.0.1"}
 
 
+def test_an_override_that_is_set_back_by_hand_is_audited_as_ended():
+    """What the settings say again is no override, and whoever reads the record knows since when."""
+    with looking() as web:
+        for confidence in (0.45, 0.3, 0.3):
+            body = {"confidence": confidence, "classes": ""}
+            assert web.post("/api/override", role=Role.OPERATOR, json=body).status_code == 200
+    assert [what for what, *_ in web.audit.notes] == ["override_set", "override_cleared"]
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -157,3 +157,9 @@ def test_a_wrong_label_file_is_refused(tmp_path: Path, data):
     with pytest.raises(ModelError, match=r"labels\.txt: expected") as caught:
         read_label_file(file)
     assert caught.value.hint
+
+
+def test_names_with_letters_that_cannot_be_shown_are_escaped():
+    """A stranger's name never ends a line of settings that somebody copies, or of the log."""
+    chosen = choose_labels(operator=(), card=("a\nAPPLIANCE_X=1", "tür"), embedded=())
+    assert chosen.names == ("a\\nAPPLIANCE_X=1", "tür")

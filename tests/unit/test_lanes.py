@@ -114,6 +114,7 @@ def test_a_camera_that_leaves_is_seen_no_more_and_a_frame_in_flight_is_given_bac
     bench.cameras["door"].show(1)
     wait_until(lambda: engine.history == [("submit", 0)])
     bench.loop.remove("door")
+    wait_until(lambda: [lane.key for lane in bench.loop._lanes._lanes] == ["gate"])
     engine.busy = set()
     wait_until(lambda: bench.cameras["door"].held == 0)
     bench.cameras["door"].show(2)

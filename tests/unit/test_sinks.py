@@ -11,7 +11,7 @@ from appliance.pipeline import collector as collector_module
 from appliance.pipeline import encoder as encoder_module
 from appliance.pipeline.collector import Collector, Keeping
 from appliance.pipeline.encoder import LiveEncoder, burn
-from appliance.pipeline.sinks import QUIET_S, REMIND_S, FanOut, Told
+from appliance.pipeline.sinks import QUIET_S, REMIND_S, CallbackSink, FanOut
 from appliance.pipeline.snapshots import Snapshots
 from appliance.readings import SinkReading
 from appliance.values import FrameStamp
@@ -44,7 +44,7 @@ class Bench:
 
     def __init__(self):
         self.clock, self.bad, self.got = Clock(), Failing(), {"first": 0, "last": 0}
-        counting = [Told(name, lambda _, name=name: self.count(name)) for name in self.got]
+        counting = [CallbackSink(name, lambda _, name=name: self.count(name)) for name in self.got]
         self.fan = FanOut([counting[0], self.bad, counting[1]], clock_ns=self.clock)
 
     def count(self, name):
@@ -147,7 +147,7 @@ def test_two_sinks_of_one_name_are_refused():
 
 def test_frames_held_are_those_of_all_sinks():
     """What a camera must have slots for."""
-    fan = FanOut([Failing("a"), Told("b", print), Failing("c")], clock_ns=Clock())
+    fan = FanOut([Failing("a"), CallbackSink("b", print), Failing("c")], clock_ns=Clock())
     assert fan.frames_held == 6
 
 
