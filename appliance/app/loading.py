@@ -53,7 +53,7 @@ class Loader:
 
     Args:
         settings: threads, frames in flight, memory.
-        models: how many models share the box.
+        models: how many models share the host.
     """
 
     def __init__(self, settings: Settings, *, models: int) -> None:
@@ -141,6 +141,6 @@ def frames_at_once(settings: Settings, models: int) -> int:
 
     Args:
         settings: of the station.
-        models: how many models share the box.
+        models: how many models share the host.
     """
     return settings.engine.in_flight or (2 if cores().physical > 1 and models == 1 else 1)

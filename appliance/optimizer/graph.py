@@ -221,8 +221,9 @@ def known_shape(value: ir.Value) -> tuple[int, ...] | None:
 
 def producer(value: ir.Value, kind: str) -> ir.Node | None:
     """The node that makes `value`, if it is of `kind`, seen through Identity."""
-    node = value.producer()
-    while node is not None and node.op_type == "Identity":
+    node, seen = value.producer(), set[ir.Node]()
+    while node is not None and node.op_type == "Identity" and node not in seen:
+        seen.add(node)  # a damaged graph may lead back to itself
         source = node.inputs[0]
         node = source.producer() if source is not None else None
     return node if node is not None and node.op_type == kind else None

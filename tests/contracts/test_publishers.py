@@ -81,6 +81,7 @@ def test_results_may_come_at_any_time(publisher, make):
     one.start()
     one.stop()
     one.publish(result())
+    assert one.trouble() == ""
 
 
 @EVERY

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from appliance.catalog.card import Card, Channels, InputCard, Layout, read_card
 from appliance.errors import ModelError
 from appliance.optimizer.canonical import canonicalize
+from appliance.optimizer.graph import producer
 from appliance.optimizer.heads import Head, centernet
 from appliance.optimizer.reference import Reference
 from appliance.values import TensorSpec
@@ -521,3 +523,10 @@ def test_an_output_outside_the_contract_is_refused(rewrite):
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
     with pytest.raises(ModelError, match="canonical output values: DOUBLE is not in the contract"):
         rewrite(model, card_for(Layout.NCHW))
+
+
+def test_a_graph_that_leads_back_to_itself_ends_in_no_operator():
+    """Whoever looks through operators that only pass values on comes to an end."""
+    ring = ir.node("Identity", [ir.val("start")])
+    ring.replace_input_with(0, ring.outputs[0])
+    assert producer(ring.outputs[0], "Sigmoid") is None

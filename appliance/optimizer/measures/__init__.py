@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+
 from appliance.catalog.card import Card
 from appliance.geometry import Fit
 from appliance.optimizer import measures
@@ -160,3 +162,8 @@ class Measure(Generic[P]):
 def known() -> Mapping[str, Measure[Any]]:
     """Every measure by the name of its task."""
     return plugins(measures, "MEASURE", Measure)
+
+
+def quantile(values: Sequence[float] | F32, share: float) -> float:
+    """The least of the values that `share` of them are within; 0 where there are none."""
+    return float(np.quantile(values, share, method="higher")) if len(values) else 0.0

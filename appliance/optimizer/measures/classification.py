@@ -19,7 +19,7 @@ import numpy as np
 from appliance.catalog.card import Card
 from appliance.geometry import Fit
 from appliance.optimizer.exhibits import Exhibit
-from appliance.optimizer.measures import Finding, Measure, Placement, Terms, View
+from appliance.optimizer.measures import Finding, Measure, Placement, Terms, View, quantile
 from appliance.optimizer.verdict import Figure
 from appliance.predictions import Classification
 from appliance.render.classification import draw_classes
@@ -152,7 +152,7 @@ class Classes:
 
     def _of_outputs(self) -> dict[str, Figure]:
         limit = self._terms.limits["score"]
-        most, p99 = (_quantile(self._apart, share) for share in (1 - self._spared, 0.99))
+        most, p99 = (quantile(self._apart, share) for share in (1 - self._spared, 0.99))
         return {
             "probability": Figure("Classes: probability", most, digits=3, limit=limit),
             "probability_p99": Figure("Classes: probability, 99 of 100 within", p99, digits=3),
@@ -226,10 +226,6 @@ def _differ(one: _Shares, other: _Shares, *, is_multi: bool) -> bool:
 def _classes(outputs: Outputs) -> Classification:
     used = outputs["class_ids"][0] >= 0
     return Classification(outputs["scores"][0][used], outputs["class_ids"][0][used])
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
-    return float(np.quantile(values, share, method="higher")) if len(values) else 0.0
 
 
 MEASURE = Measure(

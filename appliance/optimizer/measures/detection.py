@@ -21,7 +21,7 @@ from appliance.catalog.card import Card
 from appliance.geometry import Fit
 from appliance.nms import suppress
 from appliance.optimizer.exhibits import Exhibit
-from appliance.optimizer.measures import Finding, Measure, Placement, Terms, View
+from appliance.optimizer.measures import Finding, Measure, Placement, Terms, View, quantile
 from appliance.optimizer.measures.agreement import (
     MARGIN,
     Agreement,
@@ -35,7 +35,7 @@ from appliance.predictions import Instances
 from appliance.render.boxes import draw_boxes
 from appliance.tasks import Outputs
 from appliance.tasks.detection import DetectionTable
-from appliance.values import F32, U8
+from appliance.values import U8
 
 VERSION: Final = 1  # what is measured, and what of it is too much
 MIN_REFERENCES = 100  # objects of the original below which nothing counts as proven
@@ -115,7 +115,7 @@ class Detections:
         rows, limits = RowDifferences.joined(self._differences), self._limits
         counted = self._counted(rows)
         box_px, score = (
-            _quantile(each[counted], 1 - self._spared) for each in (rows.box_px, rows.score)
+            quantile(each[counted], 1 - self._spared) for each in (rows.box_px, rows.score)
         )
         return {
             "row_box_px": Figure("Candidates: edges", box_px, "px", 2, limits["box_px"]),
@@ -131,7 +131,7 @@ class Detections:
         if not found.references:
             return figures
         title, least = "Objects: F1 of the engine's", self._limits["f1"]
-        box_px, score = (_quantile(each, 0.99) for each in (found.box_px, found.score))
+        box_px, score = (quantile(each, 0.99) for each in (found.box_px, found.score))
         return {
             **figures,
             "f1": Figure(title, found.f1, digits=3, limit=least, is_least=True),
@@ -213,10 +213,6 @@ def _shift(title: str, value: float) -> Figure:
 def _better_half(rows: Outputs) -> float:
     """The score above which the better half of the rows is."""
     return min(ROW_FLOOR, float(np.median(rows["scores"])))
-
-
-def _quantile(values: Sequence[float] | F32, share: float) -> float:
-    return float(np.quantile(values, share, method="higher")) if len(values) else 0.0
 
 
 MEASURE = Measure(

@@ -23,7 +23,7 @@ class GatePolicy:
 
     Attributes:
         base_path: "" or as "/cam".
-        hosts: names by which the page may be called, beside addresses and the box's own names.
+        hosts: names by which the page may be called, beside addresses and the host's own names.
         https: a proxy in front speaks TLS.
         bearers: judges machines' tokens; refuses them all unless told of some.
         callers: reads who calls; trusts no proxy unless told of one.
